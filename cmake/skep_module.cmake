@@ -1,0 +1,38 @@
+# skep_module(NAME sources...): one module of the library, as an object library. Its sources are
+# listed beside them, in the module's own CMakeLists.txt; the layer check keeps its includes honest.
+function(skep_module name)
+  set_property(GLOBAL APPEND PROPERTY SKEP_MODULES ${name})
+  if(NOT ARGN)
+    add_library(skep_${name} INTERFACE)
+    return()
+  endif()
+  add_library(skep_${name} OBJECT ${ARGN})
+  target_link_libraries(skep_${name} PRIVATE skep_options)
+endfunction()
+
+# What every target of the project is compiled with.
+add_library(skep_options INTERFACE)
+target_include_directories(skep_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/vm/include)
+target_compile_options(skep_options INTERFACE
+  -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -fno-strict-aliasing
+  $<$<BOOL:${SKEP_WERROR}>:-Werror>)
+target_link_libraries(skep_options INTERFACE Threads::Threads)
+find_package(Threads REQUIRED)
+
+# Collects the modules into skep::skep.
+function(skep_library)
+  get_property(modules GLOBAL PROPERTY SKEP_MODULES)
+  add_library(skep)
+  add_library(skep::skep ALIAS skep)
+  foreach(module IN LISTS modules)
+    get_target_property(type skep_${module} TYPE)
+    if(type STREQUAL "OBJECT_LIBRARY")
+      target_sources(skep PRIVATE $<TARGET_OBJECTS:skep_${module}>)
+    endif()
+  endforeach()
+  target_link_libraries(skep PRIVATE $<BUILD_INTERFACE:skep_options>)
+  target_link_libraries(skep PUBLIC Threads::Threads)
+  target_include_directories(skep PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/vm/include> $<INSTALL_INTERFACE:include>)
+  target_compile_features(skep PUBLIC cxx_std_23)
+endfunction()

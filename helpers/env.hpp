@@ -1,0 +1,156 @@
+// What a run is, as helpers, interpreter and native code see it: the environment that travels as
+// the sixth argument of every helper thunk, `u64 thunk(r1, r2, r3, r4, r5, HelperEnv*)`.
+//
+// One HelperEnv exists per run (nested runs have their own); it lives in memory of the run's CPU
+// slot, is used by one thread, and is reset by whoever starts the run. Standard layout, so that
+// native code can address its fields.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include <skep/error.hpp>
+#include <skep/map.hpp>
+
+namespace skep {
+
+struct CtxLayout;
+struct HelperEnv;
+struct PacketBuffer;  // vm/prog/contexts.hpp
+
+// --- guest memory (sandbox) -------------------------------------------------------------------
+// A guest address is region number << 32 | offset. The program never sees a host address. Region 0
+// is the packet, so that packet addresses fit in the 4-byte context fields; its offsets start above
+// the null page. An access of w bytes at `addr` is allowed iff
+//     d = uint32(addr) - lo;  d + w <= limit   (as 64-bit numbers)
+// with `limit` = readable (loads) or writable (stores) bytes.
+struct Region {
+    std::byte* base = nullptr;  // host address of guest offset `lo`
+    uint32_t lo = 0;            // first valid offset
+    uint32_t kind = 0;          // RegionKind
+    uint64_t readable = 0;      // bytes from lo
+    uint64_t writable = 0;      // bytes from lo; 0 = read-only
+};
+static_assert(sizeof(Region) == 32);
+
+enum class RegionKind : uint32_t {
+    None,      // nothing: every access traps
+    Memory,    // plain bytes
+    Context,   // reached through its CtxLayout; never by address
+    Handle,    // map handles, function handles, objects: never readable
+};
+
+// Fixed region numbers of a run; the program's maps follow from kFirstMap on, by map index.
+namespace region {
+inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3, kFunction = 4,
+                          kObject = 5, kScratch = 6, kFirstDynamic = 8, kFirstMap = 32;
+inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
+}  // namespace region
+
+constexpr uint64_t guest_address(uint32_t region, uint32_t offset) {
+    return uint64_t{region} << 32 | offset;
+}
+
+// --- upward calls -------------------------------------------------------------------------------
+struct CallResult {
+    uint64_t r0 = 0;
+    bool trapped = false;  // env.trap says why; the caller returns at once
+};
+
+// Something that can be called from below: a subprogram (callbacks of loop, for_each, timers) or a
+// loaded program (tail calls, nested runs).
+class Callable {
+public:
+    virtual ~Callable() = default;
+    virtual CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept = 0;
+};
+
+// --- what a Vm injects --------------------------------------------------------------------------
+// Time, randomness, identity, output. Set up once per Vm, read by many threads: every function must
+// be safe to call concurrently and must not throw.
+struct Services {
+    std::function<uint64_t()> ktime_ns, boot_ns, coarse_ns, tai_ns;
+    std::function<uint64_t()> random;  // 64 fresh bits
+    struct Task {
+        uint32_t pid = 1, tgid = 1, uid = 0, gid = 0;
+        char comm[16] = "skep";
+    };
+    std::function<Task()> task;
+    std::function<void(std::string_view)> trace;  // one bpf_printk line, without newline
+    uint32_t cpu_count = 1;
+    int32_t cpu = -1;  // what get_smp_processor_id says; -1: the run's slot
+    // Host memory that probe_read* may reach, sorted by address, disjoint.
+    struct Range {
+        uint64_t address = 0;    // as the guest names it
+        const std::byte* data = nullptr;
+        uint64_t size = 0;
+    };
+    std::vector<Range> published;
+};
+
+// --- what a run holds ---------------------------------------------------------------------------
+// Everything that must be given back however the run ends; released in reverse order.
+struct LedgerEntry {
+    enum class What : uint32_t { SpinLock, Reservation, Reference, RcuSection, Iterator };
+    What what{};
+    uint32_t id = 0;
+    void* object = nullptr;
+    void (*release)(void* object, uint32_t id, HelperEnv& env) noexcept = nullptr;
+};
+inline constexpr unsigned kLedgerSize = 64;
+
+struct TailTarget;
+
+struct HelperEnv {
+    // Hot: read or written by generated code.
+    int64_t fuel = 0;             // units left; charged before the thing that costs happens
+    uint64_t stack_top = 0;       // r10 of the current frame: host or guest address by mode
+    void* ctx = nullptr;          // host struct of the context
+    PacketBuffer* packet = nullptr;  // null for programs without a packet
+    const CtxLayout* layout = nullptr;
+    Region* regions = nullptr;    // sandbox: kFirstMap run regions, then one per map
+    uint32_t region_count = 0;
+    unsigned cpu = 0;             // the run's CPU slot
+    uint32_t tail_calls = 0;      // taken so far
+    uint32_t depth = 0;           // local calls and callbacks open
+    TrapCode trap = TrapCode::None;
+    bool sandbox = false;         // addresses in registers are guest addresses
+    uint32_t trap_slot = 0;
+    uint64_t may_goto_left = 0;
+
+    const Services* services = nullptr;
+    const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
+    std::span<Map* const> maps;           // of the program, by map index
+    const void* image = nullptr;          // vm/run: the Image that is running
+    const TailTarget* tail_target = nullptr;  // set by a tail call that succeeded
+    void* user = nullptr;                 // the host's pointer, for its own helpers
+
+    // Redirect helpers leave their target here for the host to act on.
+    struct Redirect {
+        Map* map = nullptr;
+        uint64_t key = 0;    // map key, or interface index without a map
+        uint64_t flags = 0;
+    } redirect;
+
+    LedgerEntry ledger[kLedgerSize];
+    uint32_t ledger_count = 0;
+
+    // Charges `units`; false if the run is out of fuel or interrupted (trap is set).
+    bool charge(uint64_t units) noexcept;
+    // Ends the run: the engine leaves after the helper returned. Keeps the first trap.
+    void fail(TrapCode code) noexcept {
+        if (trap == TrapCode::None) trap = code;
+    }
+    // Called by helpers that moved the packet's bounds: refreshes region::kPacket.
+    void packet_changed() noexcept;
+    // False (and a trap) when the ledger is full.
+    bool hold(const LedgerEntry& entry) noexcept;
+    void release_all() noexcept;
+
+    MapCaller caller() const noexcept { return {cpu}; }
+};
+
+}  // namespace skep

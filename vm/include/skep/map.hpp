@@ -1,0 +1,165 @@
+// Maps: what a definition says, and what host and programs can do with a map.
+//
+// Maps are shared: hold them by std::shared_ptr<Map>; a Vm, its programs and the host keep a map
+// alive together. All operations are safe to call from any number of threads at once. Operations
+// return 0 or a negative errno value, the same that Linux's bpf(2) gives (-2 ENOENT, -17 EEXIST,
+// -7 E2BIG, -22 EINVAL, -12 ENOMEM ...), and never throw.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <skep/error.hpp>
+
+namespace skep {
+
+class Btf;
+class Map;
+
+// The map types of Linux's UAPI, by its numbers.
+enum class MapType : uint32_t {
+    Unspec = 0, Hash = 1, Array = 2, ProgArray = 3, PerfEventArray = 4, PercpuHash = 5,
+    PercpuArray = 6, StackTrace = 7, CgroupArray = 8, LruHash = 9, LruPercpuHash = 10,
+    LpmTrie = 11, ArrayOfMaps = 12, HashOfMaps = 13, Devmap = 14, Sockmap = 15, Cpumap = 16,
+    Xskmap = 17, Sockhash = 18, CgroupStorage = 19, ReuseportSockarray = 20,
+    PercpuCgroupStorage = 21, Queue = 22, Stack = 23, SkStorage = 24, DevmapHash = 25,
+    StructOps = 26, Ringbuf = 27, InodeStorage = 28, TaskStorage = 29, BloomFilter = 30,
+    UserRingbuf = 31, CgrpStorage = 32, Arena = 33,
+};
+
+// Flags of map creation and of updates: Linux's UAPI values.
+namespace map_flags {
+inline constexpr uint32_t kNoPrealloc = 1u << 0, kNoCommonLru = 1u << 1, kNumaNode = 1u << 2,
+                          kRdonly = 1u << 3, kWronly = 1u << 4, kStackBuildId = 1u << 5,
+                          kZeroSeed = 1u << 6, kRdonlyProg = 1u << 7, kWronlyProg = 1u << 8,
+                          kClone = 1u << 9, kMmapable = 1u << 10, kPreserveElems = 1u << 11,
+                          kInnerMap = 1u << 12;
+inline constexpr uint64_t kAny = 0, kNoExist = 1, kExist = 2, kLock = 4;
+}  // namespace map_flags
+
+// Objects inside values that programs may use only through helpers.
+enum class FieldKind : uint8_t { SpinLock, ResSpinLock, Timer, Workqueue, TaskWork, Refcount,
+                                 KptrUntrusted, KptrRef, KptrPercpu, ListHead, ListNode,
+                                 RbRoot, RbNode, Uptr };
+struct SpecialField {
+    FieldKind kind{};
+    uint32_t offset = 0;   // bytes from the start of the value
+    uint32_t size = 0;     // bytes
+    uint32_t btf_id = 0;   // type of the object that a kptr, list or tree holds, in MapDef::btf
+    bool operator==(const SpecialField&) const = default;
+};
+
+// An initial entry of a map of maps or a program array, by name of its target.
+struct MapInit {
+    uint32_t index = 0;
+    std::string target;  // a map's or a program's name
+    bool operator==(const MapInit&) const = default;
+};
+
+// What a map is. Immutable once the map is made.
+struct MapDef {
+    std::string name;             // as in the object; ".rodata", ".bss" ... for data sections
+    MapType type = MapType::Unspec;
+    uint32_t key_size = 0;        // bytes
+    uint32_t value_size = 0;      // bytes
+    uint32_t max_entries = 0;
+    uint32_t flags = 0;           // map_flags
+    uint64_t map_extra = 0;       // bloom filter: hashes; arena: start address
+    uint32_t numa_node = 0;
+    bool pin_by_name = false;     // LIBBPF_PIN_BY_NAME: shared by name within a Vm
+    uint32_t key_btf = 0;         // type ids in `btf`, 0 = unknown
+    uint32_t value_btf = 0;
+    std::shared_ptr<const Btf> btf;
+    std::vector<SpecialField> fields;          // sorted by offset
+    std::shared_ptr<const MapDef> inner;       // maps of maps: what the inner maps look like
+    std::vector<MapInit> init;                 // entries to wire when the object is loaded
+    std::vector<std::byte> contents;           // data sections: initial bytes of the one value
+    bool frozen = false;                       // .rodata and .kconfig: constant for programs
+};
+
+// Who calls: which per-CPU copy an operation sees, and who holds looked-up values.
+struct MapCaller {
+    unsigned cpu = 0;  // the run's CPU slot
+};
+
+// Where a map keeps the bytes that programs may touch: one reserved range, nothing else in it.
+struct ValueRange {
+    std::byte* base = nullptr;
+    uint64_t size = 0;    // bytes of the whole range, all per-CPU copies included
+    uint64_t stride = 0;  // bytes from a value to the next one
+};
+
+struct MapMemory {
+    uint64_t values = 0;    // bytes reserved for values
+    uint64_t metadata = 0;  // bytes for keys, links and everything else
+    uint64_t deferred = 0;  // bytes that wait for running programs to end
+};
+
+class Map {
+public:
+    virtual ~Map() = default;
+    Map(const Map&) = delete;
+    Map& operator=(const Map&) = delete;
+
+    const MapDef& def() const noexcept { return def_; }
+    // What programs may touch. {null, 0, 0} for maps without addressable values.
+    ValueRange values() const noexcept { return values_; }
+    virtual MapMemory memory() const noexcept = 0;
+
+    // --- what programs do. `key` has key_size readable bytes, `value` value_size (per-CPU maps:
+    // one value). `caller` names the CPU slot.
+
+    // The value, or null. It stays valid until the run that looked it up ends, whatever other
+    // threads delete or evict meanwhile.
+    virtual std::byte* lookup(const std::byte* key, MapCaller caller) noexcept;
+    virtual std::byte* lookup_percpu(const std::byte* key, unsigned cpu) noexcept;
+    virtual long update(const std::byte* key, const std::byte* value, uint64_t flags,
+                        MapCaller caller) noexcept;
+    virtual long erase(const std::byte* key, MapCaller caller) noexcept;
+    virtual long push(const std::byte* value, uint64_t flags, MapCaller caller) noexcept;
+    virtual long pop(std::byte* value, MapCaller caller) noexcept;   // fills value also on error
+    virtual long peek(std::byte* value, MapCaller caller) noexcept;  // fills value also on error
+    // Maps of maps: the inner map, or null; valid like a looked-up value.
+    virtual Map* lookup_map(const std::byte* key, MapCaller caller) noexcept;
+
+    // --- what the host does besides. Per-CPU maps: `value` has value_size rounded up to 8 bytes
+    // for each of cpu_slots() slots, as bpf(2) has it for each possible CPU.
+
+    // Bytes that host_lookup and host_update exchange per entry.
+    virtual uint64_t host_value_size() const noexcept;
+    virtual long host_lookup(const std::byte* key, std::span<std::byte> value,
+                             uint64_t flags) noexcept;
+    virtual long host_update(const std::byte* key, std::span<const std::byte> value,
+                             uint64_t flags) noexcept;
+    virtual long host_erase(const std::byte* key) noexcept;
+    // The key that follows `key` (null: the first). -2 after the last. Survives concurrent change:
+    // a key that is gone starts over, as in Linux.
+    virtual long next_key(const std::byte* key, std::byte* next) noexcept;
+    // Makes the map read-only for the host too (BPF_MAP_FREEZE).
+    virtual long freeze() noexcept;
+
+    // Address of the only value of a single-entry array (`BPF_PSEUDO_MAP_VALUE`), or nothing.
+    virtual std::optional<std::byte*> direct_value(uint32_t offset) noexcept;
+
+protected:
+    explicit Map(MapDef def) : def_(std::move(def)) {}
+    void set_values(ValueRange range) noexcept { values_ = range; }
+
+private:
+    MapDef def_;
+    ValueRange values_;
+};
+
+// Checks the definition by its type's rules and makes the map; contents are filled in.
+// Errors: bad_map_def, unknown_map_type, unsupported_map_type, map_size_needed, out_of_memory.
+Result<std::shared_ptr<Map>> create_map(MapDef def);
+
+// The number of CPUs that programs and per-CPU maps see in this process.
+unsigned cpu_slots() noexcept;
+
+}  // namespace skep

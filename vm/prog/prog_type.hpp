@@ -1,0 +1,101 @@
+// Program types, section names and context layouts: data that the ELF reader, the verifier, the
+// lowering, the helpers and the documentation all read. One row per thing; no code per type.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace skep {
+
+// Program types by UAPI number; Raw is Skep's own: r1 = memory, r2 = its length.
+enum class ProgKind : uint32_t {
+    Unspec = 0, SocketFilter = 1, Kprobe = 2, SchedCls = 3, SchedAct = 4, Tracepoint = 5, Xdp = 6,
+    PerfEvent = 7, CgroupSkb = 8, CgroupSock = 9, LwtIn = 10, LwtOut = 11, LwtXmit = 12,
+    SockOps = 13, SkSkb = 14, CgroupDevice = 15, SkMsg = 16, RawTracepoint = 17,
+    CgroupSockAddr = 18, LwtSeg6local = 19, LircMode2 = 20, SkReuseport = 21, FlowDissector = 22,
+    CgroupSysctl = 23, RawTracepointWritable = 24, CgroupSockopt = 25, Tracing = 26,
+    StructOps = 27, Ext = 28, Lsm = 29, SkLookup = 30, Syscall = 31, Netfilter = 32,
+    Raw = 0x10000,
+};
+
+// What a context field means to a program.
+enum class CtxFieldKind : uint8_t {
+    Scalar,
+    PacketStart,  // 4-byte field that loads as a packet pointer
+    PacketEnd,
+    PacketMeta,
+    SocketPtr,      // 8-byte field that loads as a pointer to bpf_sock, may be null
+    SockCommonPtr,
+    FlowKeysPtr,
+    BufferPtr,      // 8-byte pointer whose end is the next field (cgroup sockopt: optval)
+    BufferEndPtr,
+    BtfPtr,         // typed pointer (tp_btf, fentry, iter arguments)
+};
+
+// One field: how the program sees it (UAPI offsets and sizes) and where the host's struct has it.
+struct CtxField {
+    uint16_t off = 0;        // bytes from the start of the UAPI struct
+    uint16_t size = 0;       // bytes; arrays: the whole array
+    CtxFieldKind kind = CtxFieldKind::Scalar;
+    bool readable = true;
+    bool writable = false;
+    bool narrow = true;      // loads of 1, 2, 4 bytes inside the field are allowed
+    uint16_t element = 0;    // arrays of u32/u64: bytes per element, 0 = not an array
+    uint16_t host_off = 0;   // bytes from the start of the host struct
+    uint16_t host_size = 0;  // 0: not stored, reads as 0
+    std::string_view name;
+};
+
+// A context: a table of fields, or plain bytes that the host gives (tracing).
+struct CtxLayout {
+    std::string_view name;      // "xdp_md", "__sk_buff", "bytes" ...
+    uint32_t size = 0;          // of the UAPI struct; bytes: the largest readable size
+    bool is_bytes = false;      // the context is the host's memory itself, read at any offset
+    bool bytes_writable = false;
+    std::span<const CtxField> fields;  // sorted by off
+    // The field that contains all of [off, off + size), or null.
+    const CtxField* find(uint32_t off, uint32_t size) const;
+};
+
+// Which helpers a type may call: a helper's row names its groups, a type's row the groups it has.
+enum class HelperGroup : uint32_t;  // helpers' business; bits of ProgType::groups
+
+struct ReturnRange {
+    bool checked = false;  // whether the verifier enforces it
+    int32_t min = 0, max = 0;
+};
+
+struct ProgType {
+    ProgKind kind{};
+    std::string_view name;       // "xdp", "sched_cls", "raw" ...
+    std::string_view uapi_name;  // "BPF_PROG_TYPE_XDP"
+    const CtxLayout* ctx = nullptr;  // never null
+    ReturnRange returns;
+    uint64_t groups = 0;         // helper groups that it may use
+    bool packet = false;         // has packet data: --data and --pcap are its packet
+    bool packet_writable = false;
+    std::span<const std::string_view> verdicts;  // names of return values 0..n-1, may be empty
+};
+
+// A row of the section-name table: what libbpf makes of SEC("...").
+struct SectionType {
+    std::string_view pattern;  // "xdp", "tc+" (exact), "kprobe/" (prefix) ...: see prog_types.def
+    const ProgType* type = nullptr;
+    uint32_t attach_type = 0;  // UAPI number
+    bool exact = true;         // the whole name; otherwise pattern, then '/' or the end
+    bool sleepable = false;
+};
+
+std::span<const ProgType> prog_types();
+std::span<const SectionType> section_types();
+const ProgType* find_prog_type(ProgKind kind);
+// By name ("xdp"), UAPI name, or section name; null if nothing matches.
+const ProgType* find_prog_type(std::string_view name);
+// The row for a section name ("xdp/foo", "kprobe/sys_open", "?tc" ...), or null.
+const SectionType* find_section_type(std::string_view section);
+// Names close to an unknown one, for messages; best first, at most `count`.
+std::vector<std::string_view> similar_sections(std::string_view section, size_t count = 3);
+
+}  // namespace skep
