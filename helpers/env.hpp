@@ -8,12 +8,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 
 #include <skep/error.hpp>
 #include <skep/map.hpp>
+#include <skep/services.hpp>
 
 namespace skep {
 
@@ -37,10 +37,10 @@ struct Region {
 static_assert(sizeof(Region) == 32);
 
 enum class RegionKind : uint32_t {
-    None,      // nothing: every access traps
-    Memory,    // plain bytes
-    Context,   // reached through its CtxLayout; never by address
-    Handle,    // map handles, function handles, objects: never readable
+    None,     // nothing: every access traps
+    Memory,   // plain bytes
+    Context,  // reached through its CtxLayout; never by address
+    Handle,   // map handles, function handles, objects: never readable
 };
 
 // Fixed region numbers of a run; the program's maps follow from kFirstMap on, by map index.
@@ -68,29 +68,6 @@ public:
     virtual CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept = 0;
 };
 
-// --- what a Vm injects --------------------------------------------------------------------------
-// Time, randomness, identity, output. Set up once per Vm, read by many threads: every function must
-// be safe to call concurrently and must not throw.
-struct Services {
-    std::function<uint64_t()> ktime_ns, boot_ns, coarse_ns, tai_ns;
-    std::function<uint64_t()> random;  // 64 fresh bits
-    struct Task {
-        uint32_t pid = 1, tgid = 1, uid = 0, gid = 0;
-        char comm[16] = "skep";
-    };
-    std::function<Task()> task;
-    std::function<void(std::string_view)> trace;  // one bpf_printk line, without newline
-    uint32_t cpu_count = 1;
-    int32_t cpu = -1;  // what get_smp_processor_id says; -1: the run's slot
-    // Host memory that probe_read* may reach, sorted by address, disjoint.
-    struct Range {
-        uint64_t address = 0;    // as the guest names it
-        const std::byte* data = nullptr;
-        uint64_t size = 0;
-    };
-    std::vector<Range> published;
-};
-
 // --- what a run holds ---------------------------------------------------------------------------
 // Everything that must be given back however the run ends; released in reverse order.
 struct LedgerEntry {
@@ -106,32 +83,32 @@ struct TailTarget;
 
 struct HelperEnv {
     // Hot: read or written by generated code.
-    int64_t fuel = 0;             // units left; charged before the thing that costs happens
-    uint64_t stack_top = 0;       // r10 of the current frame: host or guest address by mode
-    void* ctx = nullptr;          // host struct of the context
+    int64_t fuel = 0;                // units left; charged before the thing that costs happens
+    uint64_t stack_top = 0;          // r10 of the current frame: host or guest address by mode
+    void* ctx = nullptr;             // host struct of the context
     PacketBuffer* packet = nullptr;  // null for programs without a packet
     const CtxLayout* layout = nullptr;
-    Region* regions = nullptr;    // sandbox: kFirstMap run regions, then one per map
+    Region* regions = nullptr;  // sandbox: kFirstMap run regions, then one per map
     uint32_t region_count = 0;
-    unsigned cpu = 0;             // the run's CPU slot
-    uint32_t tail_calls = 0;      // taken so far
-    uint32_t depth = 0;           // local calls and callbacks open
+    unsigned cpu = 0;         // the run's CPU slot
+    uint32_t tail_calls = 0;  // taken so far
+    uint32_t depth = 0;       // local calls and callbacks open
     TrapCode trap = TrapCode::None;
-    bool sandbox = false;         // addresses in registers are guest addresses
+    bool sandbox = false;  // addresses in registers are guest addresses
     uint32_t trap_slot = 0;
     uint64_t may_goto_left = 0;
 
     const Services* services = nullptr;
     const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
-    std::span<Map* const> maps;           // of the program, by map index
-    const void* image = nullptr;          // vm/run: the Image that is running
-    const TailTarget* tail_target = nullptr;  // set by a tail call that succeeded
-    void* user = nullptr;                 // the host's pointer, for its own helpers
+    std::span<Map* const> maps;                        // of the program, by map index
+    const void* image = nullptr;                       // vm/run: the Image that is running
+    const TailTarget* tail_target = nullptr;           // set by a tail call that succeeded
+    void* user = nullptr;                              // the host's pointer, for its own helpers
 
     // Redirect helpers leave their target here for the host to act on.
     struct Redirect {
         Map* map = nullptr;
-        uint64_t key = 0;    // map key, or interface index without a map
+        uint64_t key = 0;  // map key, or interface index without a map
         uint64_t flags = 0;
     } redirect;
 

@@ -1,6 +1,5 @@
-#include <gtest/gtest.h>
-
 #include <array>
+#include <gtest/gtest.h>
 #include <set>
 
 #include "vm/base/bytes.hpp"
@@ -23,10 +22,13 @@ TEST(Errors, NumbersAndNamesAreUnique) {
 
 TEST(Errors, TextNamesEveryKnownPlace) {
     const Error error{ErrorCode::BadOpcode, "opcode 0xff",
-                      Where{.object = "a.o", .section = "xdp", .program = "f", .slot = 7,
-                            .file = "a.c", .line = 12}};
-    EXPECT_EQ(error.to_string(),
-              "a.o: section xdp: program f: slot 7: opcode 0xff (a.c:12)");
+                      Where{.object = "a.o",
+                            .section = "xdp",
+                            .program = "f",
+                            .slot = 7,
+                            .file = "a.c",
+                            .line = 12}};
+    EXPECT_EQ(error.to_string(), "a.o: section xdp: program f: slot 7: opcode 0xff (a.c:12)");
     EXPECT_EQ(Error{ErrorCode::BadOpcode}.to_string(), "unknown instruction");
 }
 

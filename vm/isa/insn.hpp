@@ -34,22 +34,22 @@ inline constexpr uint32_t kMaxInsns = 1'000'000;
 inline constexpr uint32_t kMayGotoMax = 8u << 20;  // rounds a may_goto grants
 
 enum class Kind : uint8_t {
-    Alu,           // dst = dst op (src | imm); Mov with off 8/16/32 sign-extends (movsx)
-    Neg,           // dst = -dst
-    Endian,        // dst = byte order operation on dst; imm = 16/32/64, op = EndianOp
-    Imm64,         // dst = 64-bit immediate; src = PseudoImm says what it is
-    Imm64High,     // second slot of Imm64, never executed
-    Load,          // dst = *(width *)(src + off), sign-extended if sign
-    Store,         // *(width *)(dst + off) = src or imm
-    Atomic,        // on *(width *)(dst + off); op = AtomicOp
-    LoadPacket,    // legacy LD_ABS / LD_IND: r0 = packet bytes, network order; is_imm = ABS
-    Jump,          // target = slot index
-    Branch,        // if dst op (src | imm) goto target
-    MayGoto,       // goto target, unless the run's rounds are not used up
-    Call,          // helper; imm = number; src = PseudoCall::Kfunc: imm = BTF id, off = BTF fd index
-    CallLocal,     // bpf2bpf; target = slot index of the callee
+    Alu,         // dst = dst op (src | imm); Mov with off 8/16/32 sign-extends (movsx)
+    Neg,         // dst = -dst
+    Endian,      // dst = byte order operation on dst; imm = 16/32/64, op = EndianOp
+    Imm64,       // dst = 64-bit immediate; src = PseudoImm says what it is
+    Imm64High,   // second slot of Imm64, never executed
+    Load,        // dst = *(width *)(src + off), sign-extended if sign
+    Store,       // *(width *)(dst + off) = src or imm
+    Atomic,      // on *(width *)(dst + off); op = AtomicOp
+    LoadPacket,  // legacy LD_ABS / LD_IND: r0 = packet bytes, network order; is_imm = ABS
+    Jump,        // target = slot index
+    Branch,      // if dst op (src | imm) goto target
+    MayGoto,     // goto target, unless the run's rounds are not used up
+    Call,        // helper; imm = number; src = PseudoCall::Kfunc: imm = BTF id, off = BTF fd index
+    CallLocal,   // bpf2bpf; target = slot index of the callee
     Exit,
-    AddrSpaceCast, // dst = src cast between address spaces (arena)
+    AddrSpaceCast,  // dst = src cast between address spaces (arena)
 };
 
 enum class AluOp : uint8_t {
@@ -98,7 +98,7 @@ struct Insn {
     // Sign-extended immediate (Imm64: both halves). Jump, Branch, MayGoto: the wire's target is in
     // `target`, `imm` keeps the operand.
     int64_t imm = 0;
-    int32_t target = 0;       // Jump, Branch, MayGoto, CallLocal, Imm64 Func: absolute slot index
+    int32_t target = 0;  // Jump, Branch, MayGoto, CallLocal, Imm64 Func: absolute slot index
     uint32_t reserved2 = 0;
 
     constexpr AluOp alu() const { return static_cast<AluOp>(op); }

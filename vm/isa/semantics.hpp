@@ -28,15 +28,13 @@ constexpr U eval_alu(AluOp op, U d, U s, bool is_signed = false) {
             if (s == 0) return 0;
             if (!is_signed) return d / s;
             // The quotient of the smallest number by -1 does not fit; it wraps to the dividend.
-            return s == static_cast<U>(-1)
-                       ? static_cast<U>(0 - d)
-                       : static_cast<U>(static_cast<S>(d) / static_cast<S>(s));
+            return s == static_cast<U>(-1) ? static_cast<U>(0 - d)
+                                           : static_cast<U>(static_cast<S>(d) / static_cast<S>(s));
         case AluOp::Mod:
             if (s == 0) return d;
             if (!is_signed) return d % s;
-            return s == static_cast<U>(-1)
-                       ? U{0}
-                       : static_cast<U>(static_cast<S>(d) % static_cast<S>(s));
+            return s == static_cast<U>(-1) ? U{0}
+                                           : static_cast<U>(static_cast<S>(d) % static_cast<S>(s));
         case AluOp::Or: return d | s;
         case AluOp::And: return d & s;
         case AluOp::Xor: return d ^ s;
@@ -144,9 +142,9 @@ constexpr uint64_t eval_alu_insn(const Insn& i, uint64_t d, uint64_t s) {
 }
 
 constexpr bool eval_branch(const Insn& i, uint64_t d, uint64_t s) {
-    return i.is64() ? eval_cond<uint64_t>(i.cond(), d, s)
-                    : eval_cond<uint32_t>(i.cond(), static_cast<uint32_t>(d),
-                                          static_cast<uint32_t>(s));
+    return i.is64()
+               ? eval_cond<uint64_t>(i.cond(), d, s)
+               : eval_cond<uint32_t>(i.cond(), static_cast<uint32_t>(d), static_cast<uint32_t>(s));
 }
 
 static_assert(eval_alu<uint64_t>(AluOp::Div, 7, 0) == 0);

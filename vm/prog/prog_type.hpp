@@ -11,12 +11,39 @@ namespace skep {
 
 // Program types by UAPI number; Raw is Skep's own: r1 = memory, r2 = its length.
 enum class ProgKind : uint32_t {
-    Unspec = 0, SocketFilter = 1, Kprobe = 2, SchedCls = 3, SchedAct = 4, Tracepoint = 5, Xdp = 6,
-    PerfEvent = 7, CgroupSkb = 8, CgroupSock = 9, LwtIn = 10, LwtOut = 11, LwtXmit = 12,
-    SockOps = 13, SkSkb = 14, CgroupDevice = 15, SkMsg = 16, RawTracepoint = 17,
-    CgroupSockAddr = 18, LwtSeg6local = 19, LircMode2 = 20, SkReuseport = 21, FlowDissector = 22,
-    CgroupSysctl = 23, RawTracepointWritable = 24, CgroupSockopt = 25, Tracing = 26,
-    StructOps = 27, Ext = 28, Lsm = 29, SkLookup = 30, Syscall = 31, Netfilter = 32,
+    Unspec = 0,
+    SocketFilter = 1,
+    Kprobe = 2,
+    SchedCls = 3,
+    SchedAct = 4,
+    Tracepoint = 5,
+    Xdp = 6,
+    PerfEvent = 7,
+    CgroupSkb = 8,
+    CgroupSock = 9,
+    LwtIn = 10,
+    LwtOut = 11,
+    LwtXmit = 12,
+    SockOps = 13,
+    SkSkb = 14,
+    CgroupDevice = 15,
+    SkMsg = 16,
+    RawTracepoint = 17,
+    CgroupSockAddr = 18,
+    LwtSeg6local = 19,
+    LircMode2 = 20,
+    SkReuseport = 21,
+    FlowDissector = 22,
+    CgroupSysctl = 23,
+    RawTracepointWritable = 24,
+    CgroupSockopt = 25,
+    Tracing = 26,
+    StructOps = 27,
+    Ext = 28,
+    Lsm = 29,
+    SkLookup = 30,
+    Syscall = 31,
+    Netfilter = 32,
     Raw = 0x10000,
 };
 
@@ -26,18 +53,18 @@ enum class CtxFieldKind : uint8_t {
     PacketStart,  // 4-byte field that loads as a packet pointer
     PacketEnd,
     PacketMeta,
-    SocketPtr,      // 8-byte field that loads as a pointer to bpf_sock, may be null
+    SocketPtr,  // 8-byte field that loads as a pointer to bpf_sock, may be null
     SockCommonPtr,
     FlowKeysPtr,
-    BufferPtr,      // 8-byte pointer whose end is the next field (cgroup sockopt: optval)
+    BufferPtr,  // 8-byte pointer whose end is the next field (cgroup sockopt: optval)
     BufferEndPtr,
-    BtfPtr,         // typed pointer (tp_btf, fentry, iter arguments)
+    BtfPtr,  // typed pointer (tp_btf, fentry, iter arguments)
 };
 
 // One field: how the program sees it (UAPI offsets and sizes) and where the host's struct has it.
 struct CtxField {
-    uint16_t off = 0;        // bytes from the start of the UAPI struct
-    uint16_t size = 0;       // bytes; arrays: the whole array
+    uint16_t off = 0;   // bytes from the start of the UAPI struct
+    uint16_t size = 0;  // bytes; arrays: the whole array
     CtxFieldKind kind = CtxFieldKind::Scalar;
     bool readable = true;
     bool writable = false;
@@ -50,9 +77,9 @@ struct CtxField {
 
 // A context: a table of fields, or plain bytes that the host gives (tracing).
 struct CtxLayout {
-    std::string_view name;      // "xdp_md", "__sk_buff", "bytes" ...
-    uint32_t size = 0;          // of the UAPI struct; bytes: the largest readable size
-    bool is_bytes = false;      // the context is the host's memory itself, read at any offset
+    std::string_view name;  // "xdp_md", "__sk_buff", "bytes" ...
+    uint32_t size = 0;      // of the UAPI struct; bytes: the largest readable size
+    bool is_bytes = false;  // the context is the host's memory itself, read at any offset
     bool bytes_writable = false;
     std::span<const CtxField> fields;  // sorted by off
     // The field that contains all of [off, off + size), or null.
@@ -69,12 +96,12 @@ struct ReturnRange {
 
 struct ProgType {
     ProgKind kind{};
-    std::string_view name;       // "xdp", "sched_cls", "raw" ...
-    std::string_view uapi_name;  // "BPF_PROG_TYPE_XDP"
+    std::string_view name;           // "xdp", "sched_cls", "raw" ...
+    std::string_view uapi_name;      // "BPF_PROG_TYPE_XDP"
     const CtxLayout* ctx = nullptr;  // never null
     ReturnRange returns;
-    uint64_t groups = 0;         // helper groups that it may use
-    bool packet = false;         // has packet data: --data and --pcap are its packet
+    uint64_t groups = 0;  // helper groups that it may use
+    bool packet = false;  // has packet data: --data and --pcap are its packet
     bool packet_writable = false;
     std::span<const std::string_view> verdicts;  // names of return values 0..n-1, may be empty
 };

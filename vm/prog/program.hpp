@@ -29,7 +29,7 @@ struct Subprogram {
 };
 
 struct SourceLine {
-    uint32_t slot = 0;      // first slot that belongs to this line
+    uint32_t slot = 0;  // first slot that belongs to this line
     uint32_t line = 0;
     uint32_t column = 0;
     std::string_view file;  // both live in the Program's BTF
@@ -41,30 +41,30 @@ struct ExternRef {
     enum class What : uint8_t { Kfunc, Variable };
     What what{};
     std::string name;
-    bool weak = false;       // unresolved: reads as null
-    uint32_t btf_id = 0;     // FUNC_PROTO of a kfunc, type of a variable, in the object's BTF
+    bool weak = false;    // unresolved: reads as null
+    uint32_t btf_id = 0;  // FUNC_PROTO of a kfunc, type of a variable, in the object's BTF
 };
 
 struct Program {
-    std::string name;         // of the entry function
+    std::string name;  // of the entry function
     std::string section;
-    const ProgType* type = nullptr;          // never null
+    const ProgType* type = nullptr;             // never null
     const SectionType* section_type = nullptr;  // the row that the section matched, or null
-    uint32_t attach_type = 0;                // UAPI number
-    std::string attach_target;               // what follows the '/' in the section name
+    uint32_t attach_type = 0;                   // UAPI number
+    std::string attach_target;                  // what follows the '/' in the section name
     bool autoload = true;
     bool sleepable = false;
     bool gpl_compatible = false;
-    uint32_t raw_size = 0;                   // type raw: bytes behind r1
+    uint32_t raw_size = 0;  // type raw: bytes behind r1
 
-    std::vector<Insn> insns;                 // by slot
-    std::vector<Subprogram> subprograms;     // [0] is the entry; sorted by first, no gaps
+    std::vector<Insn> insns;              // by slot
+    std::vector<Subprogram> subprograms;  // [0] is the entry; sorted by first, no gaps
     // Imm64 MapFd/MapValue: the low half of `imm` indexes this; MapValue's high half is the offset.
     std::vector<std::shared_ptr<const MapDef>> maps;
-    std::map<uint32_t, ExternRef> externs;   // by slot of the Call or Imm64
+    std::map<uint32_t, ExternRef> externs;     // by slot of the Call or Imm64
     std::map<uint32_t, std::string> poisoned;  // slots whose CO-RE relocation has no target: why
-    std::vector<SourceLine> lines;           // sorted by slot
-    std::shared_ptr<const Btf> btf;          // of the object; may be null
+    std::vector<SourceLine> lines;             // sorted by slot
+    std::shared_ptr<const Btf> btf;            // of the object; may be null
 
     // The line that `slot` belongs to, or null.
     const SourceLine* line_of(uint32_t slot) const;

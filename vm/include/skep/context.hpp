@@ -15,7 +15,7 @@ struct PacketBuffer {
     std::byte* data_meta = nullptr;  // start of the metadata; equals data when there is none
     std::byte* data = nullptr;
     std::byte* data_end = nullptr;
-    std::byte* hard_end = nullptr;   // end of the buffer: tailroom ends here
+    std::byte* hard_end = nullptr;  // end of the buffer: tailroom ends here
 };
 
 // struct xdp_md.
@@ -33,10 +33,10 @@ struct SkbContext {
     uint32_t pkt_type = 0;
     uint32_t mark = 0;
     uint32_t queue_mapping = 0;
-    uint32_t protocol = 0;      // network byte order in the low 16 bits, as in Linux
+    uint32_t protocol = 0;  // network byte order in the low 16 bits, as in Linux
     uint32_t vlan_present = 0;
     uint32_t vlan_tci = 0;
-    uint32_t vlan_proto = 0;    // network byte order
+    uint32_t vlan_proto = 0;  // network byte order
     uint32_t priority = 0;
     uint32_t ingress_ifindex = 0;
     uint32_t ifindex = 0;
@@ -46,12 +46,12 @@ struct SkbContext {
     uint32_t tc_classid = 0;
     uint32_t napi_id = 0;
     uint32_t family = 0;
-    uint32_t remote_ip4 = 0;    // network byte order
-    uint32_t local_ip4 = 0;     // network byte order
+    uint32_t remote_ip4 = 0;  // network byte order
+    uint32_t local_ip4 = 0;   // network byte order
     uint32_t remote_ip6[4] = {};
     uint32_t local_ip6[4] = {};
-    uint32_t remote_port = 0;   // network byte order
-    uint32_t local_port = 0;    // host byte order
+    uint32_t remote_port = 0;  // network byte order
+    uint32_t local_port = 0;   // host byte order
     uint64_t tstamp = 0;
     uint32_t wire_len = 0;
     uint32_t gso_segs = 0;

@@ -23,13 +23,40 @@ class Map;
 
 // The map types of Linux's UAPI, by its numbers.
 enum class MapType : uint32_t {
-    Unspec = 0, Hash = 1, Array = 2, ProgArray = 3, PerfEventArray = 4, PercpuHash = 5,
-    PercpuArray = 6, StackTrace = 7, CgroupArray = 8, LruHash = 9, LruPercpuHash = 10,
-    LpmTrie = 11, ArrayOfMaps = 12, HashOfMaps = 13, Devmap = 14, Sockmap = 15, Cpumap = 16,
-    Xskmap = 17, Sockhash = 18, CgroupStorage = 19, ReuseportSockarray = 20,
-    PercpuCgroupStorage = 21, Queue = 22, Stack = 23, SkStorage = 24, DevmapHash = 25,
-    StructOps = 26, Ringbuf = 27, InodeStorage = 28, TaskStorage = 29, BloomFilter = 30,
-    UserRingbuf = 31, CgrpStorage = 32, Arena = 33,
+    Unspec = 0,
+    Hash = 1,
+    Array = 2,
+    ProgArray = 3,
+    PerfEventArray = 4,
+    PercpuHash = 5,
+    PercpuArray = 6,
+    StackTrace = 7,
+    CgroupArray = 8,
+    LruHash = 9,
+    LruPercpuHash = 10,
+    LpmTrie = 11,
+    ArrayOfMaps = 12,
+    HashOfMaps = 13,
+    Devmap = 14,
+    Sockmap = 15,
+    Cpumap = 16,
+    Xskmap = 17,
+    Sockhash = 18,
+    CgroupStorage = 19,
+    ReuseportSockarray = 20,
+    PercpuCgroupStorage = 21,
+    Queue = 22,
+    Stack = 23,
+    SkStorage = 24,
+    DevmapHash = 25,
+    StructOps = 26,
+    Ringbuf = 27,
+    InodeStorage = 28,
+    TaskStorage = 29,
+    BloomFilter = 30,
+    UserRingbuf = 31,
+    CgrpStorage = 32,
+    Arena = 33,
 };
 
 // Flags of map creation and of updates: Linux's UAPI values.
@@ -43,14 +70,27 @@ inline constexpr uint64_t kAny = 0, kNoExist = 1, kExist = 2, kLock = 4;
 }  // namespace map_flags
 
 // Objects inside values that programs may use only through helpers.
-enum class FieldKind : uint8_t { SpinLock, ResSpinLock, Timer, Workqueue, TaskWork, Refcount,
-                                 KptrUntrusted, KptrRef, KptrPercpu, ListHead, ListNode,
-                                 RbRoot, RbNode, Uptr };
+enum class FieldKind : uint8_t {
+    SpinLock,
+    ResSpinLock,
+    Timer,
+    Workqueue,
+    TaskWork,
+    Refcount,
+    KptrUntrusted,
+    KptrRef,
+    KptrPercpu,
+    ListHead,
+    ListNode,
+    RbRoot,
+    RbNode,
+    Uptr
+};
 struct SpecialField {
     FieldKind kind{};
-    uint32_t offset = 0;   // bytes from the start of the value
-    uint32_t size = 0;     // bytes
-    uint32_t btf_id = 0;   // type of the object that a kptr, list or tree holds, in MapDef::btf
+    uint32_t offset = 0;  // bytes from the start of the value
+    uint32_t size = 0;    // bytes
+    uint32_t btf_id = 0;  // type of the object that a kptr, list or tree holds, in MapDef::btf
     bool operator==(const SpecialField&) const = default;
 };
 
@@ -63,23 +103,23 @@ struct MapInit {
 
 // What a map is. Immutable once the map is made.
 struct MapDef {
-    std::string name;             // as in the object; ".rodata", ".bss" ... for data sections
+    std::string name;  // as in the object; ".rodata", ".bss" ... for data sections
     MapType type = MapType::Unspec;
-    uint32_t key_size = 0;        // bytes
-    uint32_t value_size = 0;      // bytes
+    uint32_t key_size = 0;    // bytes
+    uint32_t value_size = 0;  // bytes
     uint32_t max_entries = 0;
-    uint32_t flags = 0;           // map_flags
-    uint64_t map_extra = 0;       // bloom filter: hashes; arena: start address
+    uint32_t flags = 0;      // map_flags
+    uint64_t map_extra = 0;  // bloom filter: hashes; arena: start address
     uint32_t numa_node = 0;
-    bool pin_by_name = false;     // LIBBPF_PIN_BY_NAME: shared by name within a Vm
-    uint32_t key_btf = 0;         // type ids in `btf`, 0 = unknown
+    bool pin_by_name = false;  // LIBBPF_PIN_BY_NAME: shared by name within a Vm
+    uint32_t key_btf = 0;      // type ids in `btf`, 0 = unknown
     uint32_t value_btf = 0;
     std::shared_ptr<const Btf> btf;
-    std::vector<SpecialField> fields;          // sorted by offset
-    std::shared_ptr<const MapDef> inner;       // maps of maps: what the inner maps look like
-    std::vector<MapInit> init;                 // entries to wire when the object is loaded
-    std::vector<std::byte> contents;           // data sections: initial bytes of the one value
-    bool frozen = false;                       // .rodata and .kconfig: constant for programs
+    std::vector<SpecialField> fields;     // sorted by offset
+    std::shared_ptr<const MapDef> inner;  // maps of maps: what the inner maps look like
+    std::vector<MapInit> init;            // entries to wire when the object is loaded
+    std::vector<std::byte> contents;      // data sections: initial bytes of the one value
+    bool frozen = false;                  // .rodata and .kconfig: constant for programs
 };
 
 // Who calls: which per-CPU copy an operation sees, and who holds looked-up values.

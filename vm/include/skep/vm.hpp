@@ -1,0 +1,145 @@
+// Vm: maps, helpers and loaded programs of one tenant; LoadedProgram: a program ready to run.
+//
+//   auto object = skep::Object::open_file("filter.o");
+//   auto vm = skep::Vm::create();
+//   auto program = vm->load(*object, "xdp_filter");
+//   skep::XdpContext context{...};
+//   skep::RunResult result = program->run(context);
+//
+// Thread-safety: load is exclusive per Vm; run is const and may be called from any number of
+// threads at once; maps are concurrent. Handles are reference-counted and cheap to copy: whatever a
+// handle needs lives as long as the handle.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <skep/context.hpp>
+#include <skep/error.hpp>
+#include <skep/helper.hpp>
+#include <skep/map.hpp>
+#include <skep/object.hpp>
+#include <skep/services.hpp>
+
+namespace skep {
+
+enum class Engine : uint8_t {
+    Default,
+    Interpreter,
+    Jit
+};  // Default: Jit if built, else Interpreter
+enum class Mode : uint8_t { Verified, Sandbox };
+enum class Policy : uint8_t { Linux, Extended, Strict, Hardened };
+
+struct VmOptions {
+    Engine engine = Engine::Default;
+    Mode mode = Mode::Verified;
+    Policy policy = Policy::Strict;
+    // Fuel units per run (DESIGN: one per taken backward jump, call, tail call, callback round).
+    // 0: the default, 2^26 in a sandbox, and only where it can be exceeded when verified.
+    uint64_t fuel = 0;
+    uint64_t map_bytes = uint64_t{1} << 34;  // bound on memory reserved for maps of the Vm
+    Services services;
+    void* user = nullptr;  // handed to the host's own helpers
+};
+
+// How a run ended. r0 is meaningful only without a trap.
+struct RunResult {
+    uint64_t r0 = 0;
+    TrapCode trap = TrapCode::None;
+    uint32_t slot = 0;     // where it trapped
+    uint32_t program = 0;  // which program of a tail-call chain trapped: LoadedProgram::id()
+    bool ok() const noexcept { return trap == TrapCode::None; }
+};
+
+// A trap for people: RunResult with the place in the source.
+struct TrapInfo {
+    TrapCode code = TrapCode::None;
+    uint32_t slot = 0;
+    std::string file;  // empty without line information
+    uint32_t line = 0;
+    std::string message;
+};
+
+// Where a redirect helper sent the packet of the last run. Filled by the run overloads that take
+// it.
+struct RedirectTarget {
+    std::shared_ptr<Map> map;  // null: `key` is an interface index
+    uint64_t key = 0;
+    uint64_t flags = 0;
+};
+
+struct LoadTimes {
+    uint64_t verify_ns = 0, lower_ns = 0, compile_ns = 0;
+};
+
+class LoadedProgram {
+public:
+    LoadedProgram() = default;
+    explicit operator bool() const noexcept { return impl_ != nullptr; }
+
+    std::string_view name() const noexcept;
+    uint32_t id() const noexcept;    // unique within the Vm
+    Engine engine() const noexcept;  // the one that runs it
+    Mode mode() const noexcept;
+    uint64_t code_bytes() const noexcept;  // native code, 0 without
+    LoadTimes times() const noexcept;
+
+    // One run. The context must be of the program's type (BytesContext for those whose context is
+    // bytes; for type raw, r1 = its address and r2 = its length). Wrong kind: Trap BadArgument.
+    RunResult run(XdpContext& context, RedirectTarget* redirect = nullptr) const noexcept;
+    RunResult run(SkbContext& context, RedirectTarget* redirect = nullptr) const noexcept;
+    RunResult run(BytesContext& context) const noexcept;
+    // Contexts of the other types: the host struct that the type's layout names.
+    RunResult run_context(void* context, uint64_t size) const noexcept;
+
+    TrapInfo describe(const RunResult& result) const;
+
+    // Makes running and future runs of this program stop with Trap::Interrupted until cleared.
+    void interrupt() const noexcept;
+    void clear_interrupt() const noexcept;
+
+private:
+    friend class Vm;
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+class Vm {
+public:
+    static Result<Vm> create(VmOptions options = {});
+    Vm(Vm&&) noexcept;
+    Vm& operator=(Vm&&) noexcept;
+    ~Vm();
+
+    // Registers a helper of the host's under its number (make_helper<&f>(1000, "name")).
+    Result<void> add(const Helper& helper);
+
+    // Makes the object's maps (once per object), links, verifies (mode verified), lowers, compiles.
+    // The Error of a refused program names slot and source line.
+    Result<LoadedProgram> load(const Object& object, std::string_view program);
+    // Raw slots with maps by index; `type` as `skep types` names it. raw_size: bytes behind r1.
+    Result<LoadedProgram> load_raw(std::span<const uint64_t> slots, std::string_view type,
+                                   std::span<const MapDef> maps = {}, bool gpl = true,
+                                   uint32_t raw_size = 0);
+
+    // The map of a loaded object by name; null if there is none.
+    std::shared_ptr<Map> map(std::string_view name) const;
+    std::vector<std::shared_ptr<Map>> maps() const;
+    // Puts a loaded program into a program array.
+    Result<void> set_program(Map& prog_array, uint32_t index, const LoadedProgram& program);
+    // Puts a map into a map of maps; the shapes must agree.
+    Result<void> set_inner_map(Map& outer, std::span<const std::byte> key,
+                               std::shared_ptr<Map> inner);
+
+private:
+    struct Impl;
+    explicit Vm(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace skep

@@ -1,0 +1,82 @@
+// The executable form of a program, which both engines read: bound to maps, helpers and the context
+// table, unfused, one element per wire slot.
+//
+//   lower(Program, Facts)      -> Form::Sandbox: registers hold guest addresses, every access is
+//                                 translated and checked (proven ones skip the bounds check)
+//   lower(VerifiedProgram)     -> Form::Unchecked: registers hold host addresses, nothing is
+//   checked
+// An image is immutable and shared by any number of runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <skep/error.hpp>
+#include <skep/map.hpp>
+
+#include "helpers/env.hpp"
+#include "verifier/facts.hpp"
+#include "vm/isa/insn.hpp"
+#include "vm/prog/program.hpp"
+
+namespace skep {
+
+struct Helper;  // helpers/table.hpp
+class Image;
+
+enum class Form : uint8_t { Sandbox, Unchecked };
+
+// How a memory access is executed.
+enum class Access : uint8_t {
+    Checked,         // sandbox: translate, check region, bounds and permission
+    Proven,          // unchecked: plain host access. Sandbox: translate only
+    ContextField,    // host column of one context field: `host_off`, `host_size` in the slot
+    ContextDynamic,  // ctx_load / ctx_store at base + off, whatever it is
+};
+
+struct ImageSlot {
+    Insn insn;
+    // Imm64: the value that dst gets (number, host address, guest address or handle, by form).
+    // Call: the address of the Helper. Otherwise 0.
+    uint64_t bound = 0;
+    Access access = Access::Checked;
+    uint8_t host_size = 0;  // ContextField
+    uint16_t host_off = 0;  // ContextField: bytes from the host context
+    // ContextField: the field's kind (CtxFieldKind); PacketStart/End/Meta load a pointer.
+    uint8_t field_kind = 0;
+    uint8_t field_shift = 0;  // ContextField, narrow loads: bytes into the host field
+    bool charge = false;      // a taken jump or a call here costs a unit of fuel (backward, call)
+    bool dead = false;        // never executed
+};
+
+// A subprogram as a value that programs can hold: the target of callbacks. Lives as long as its
+// image. In the unchecked form a function pointer is the address of one of these; in a sandbox it
+// is guest_address(region::kFunction, first slot).
+class FunctionEntry final : public Callable {
+public:
+    const Image* image = nullptr;
+    uint32_t slot = 0;
+    uint32_t subprogram = 0;
+    CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept override;
+};
+
+class Image {
+public:
+    Form form = Form::Sandbox;
+    bool fuel = true;  // charges are made; left out only where the proven worst case is small
+    std::shared_ptr<const Program> program;
+    std::shared_ptr<const Facts> facts;  // never null; may be incomplete
+    std::vector<ImageSlot> slots;
+    std::vector<std::shared_ptr<Map>> maps;  // by map index of the program
+    std::vector<Map*> map_pointers;          // the same, for HelperEnv::maps
+    std::vector<Region> map_regions;         // sandbox: regions kFirstMap + map index
+    std::vector<FunctionEntry> functions;    // by subprogram
+    uint32_t stack_bytes = 0;                // per frame
+
+    std::string dump() const;
+};
+
+}  // namespace skep
