@@ -23,6 +23,7 @@
 #include <skep/helper.hpp>
 #include <skep/map.hpp>
 #include <skep/object.hpp>
+#include <skep/policy.hpp>
 #include <skep/services.hpp>
 
 namespace skep {
@@ -33,7 +34,6 @@ enum class Engine : uint8_t {
     Jit
 };  // Default: Jit if built, else Interpreter
 enum class Mode : uint8_t { Verified, Sandbox };
-enum class Policy : uint8_t { Linux, Extended, Strict, Hardened };
 
 struct VmOptions {
     Engine engine = Engine::Default;
