@@ -1,0 +1,20 @@
+// The subcommands. Each add_...() declares one, with its options, examples and action; the action
+// stores the exit code: 0 done or accepted, 1 rejected or trapped, 2 bad usage or unreadable input.
+#pragma once
+
+#include <skep/error.hpp>
+
+namespace CLI {
+class App;
+}
+
+namespace skep::tool {
+
+enum class Exit : int { Done = 0, Rejected = 1, BadUsage = 2 };
+
+// Says what went wrong on stderr, with its place; the only way in which commands report errors.
+Exit report(const Error& error, Exit exit);
+
+void add_commands(CLI::App& app, Exit& exit);
+
+}  // namespace skep::tool
