@@ -2,7 +2,9 @@
 // lowering, the helpers and the documentation all read. One row per thing; no code per type.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -47,6 +49,15 @@ enum class ProgKind : uint32_t {
     Raw = 0x10000,
 };
 
+// Attach types by UAPI number. None is 0, like the first real one: the number alone does not say
+// which, the program type does.
+enum class AttachType : uint32_t {
+    None = 0,
+#define SKEP_ATTACH_TYPE(number, Name, name) Name = number,
+#include "vm/prog/attach_types.def"
+};
+inline constexpr uint32_t kAnyAttach = ~uint32_t{0};
+
 // What a context field means to a program.
 enum class CtxFieldKind : uint8_t {
     Scalar,
@@ -73,6 +84,12 @@ struct CtxField {
     uint16_t host_off = 0;   // bytes from the start of the host struct
     uint16_t host_size = 0;  // 0: not stored, reads as 0
     std::string_view name;
+    bool wide = false;           // arrays of u32: aligned 8-byte accesses are allowed
+    bool narrow_store = false;   // stores of less than an element are allowed
+    uint64_t attach = 0;         // bits of AttachType that may touch the field; 0 = all
+    uint64_t attach_write = 0;   // bits of AttachType that may store to it; 0 = as `attach`
+    uint8_t narrow_from = 1;     // bytes: the narrowest load
+    uint8_t narrow_below = 255;  // narrow loads start below this offset into the element
 };
 
 // A context: a table of fields, or plain bytes that the host gives (tracing).
@@ -82,12 +99,19 @@ struct CtxLayout {
     bool is_bytes = false;  // the context is the host's memory itself, read at any offset
     bool bytes_writable = false;
     std::span<const CtxField> fields;  // sorted by off
+    // Bytes contexts: 0 = aligned accesses of 1, 2, 4, 8 bytes; 8 = only aligned 8-byte accesses.
+    uint8_t bytes_width = 0;
+    bool unaligned = false;  // bytes contexts: any offset, as plain memory (raw, syscall)
+    uint32_t host_size = 0;  // of the host struct that the fields' host columns refer to
     // The field that contains all of [off, off + size), or null.
     const CtxField* find(uint32_t off, uint32_t size) const;
+    // The field that an access of `width` bytes (1, 2, 4, 8) at `off` may touch by Linux's rules
+    // for `attach`, or null. Only for layouts with fields.
+    const CtxField* access(uint32_t off, uint32_t width, bool store,
+                           uint32_t attach = kAnyAttach) const;
+    // The same as a yes or no, for bytes contexts too.
+    bool allows(uint32_t off, uint32_t width, bool store, uint32_t attach = kAnyAttach) const;
 };
-
-// Which helpers a type may call: a helper's row names its groups, a type's row the groups it has.
-enum class HelperGroup : uint32_t;  // helpers' business; bits of ProgType::groups
 
 struct ReturnRange {
     bool checked = false;  // whether the verifier enforces it
@@ -104,15 +128,27 @@ struct ProgType {
     bool packet = false;  // has packet data: --data and --pcap are its packet
     bool packet_writable = false;
     std::span<const std::string_view> verdicts;  // names of return values 0..n-1, may be empty
+    std::string_view verdict_unspec;             // name of the return value -1, may be empty
+    std::string_view verdict_other;              // name of all others, may be empty
+    // The name of a return value, or empty.
+    std::string_view verdict_of(uint64_t r0) const;
 };
+
+// The bit of ProgType::groups that stands for a type. A helper's row names the types that may call
+// it as the union of their bits.
+constexpr uint64_t type_bit(ProgKind kind) {
+    return uint64_t{1} << (kind == ProgKind::Raw ? 63 : static_cast<uint32_t>(kind));
+}
 
 // A row of the section-name table: what libbpf makes of SEC("...").
 struct SectionType {
-    std::string_view pattern;  // "xdp", "tc+" (exact), "kprobe/" (prefix) ...: see prog_types.def
+    std::string_view pattern;  // "xdp", "kprobe" ...: see section_types.def
     const ProgType* type = nullptr;
     uint32_t attach_type = 0;  // UAPI number
     bool exact = true;         // the whole name; otherwise pattern, then '/' or the end
     bool sleepable = false;
+    bool frags = false;       // XDP programs that take packets of several buffers
+    bool historical = false;  // also with a suffix, as before libbpf 1.0 ("socket1", "xdp_prog")
 };
 
 std::span<const ProgType> prog_types();
@@ -122,7 +158,21 @@ const ProgType* find_prog_type(ProgKind kind);
 const ProgType* find_prog_type(std::string_view name);
 // The row for a section name ("xdp/foo", "kprobe/sys_open", "?tc" ...), or null.
 const SectionType* find_section_type(std::string_view section);
+// What Linux 6.18 lets a program of this type and attach type return.
+ReturnRange return_range(ProgKind kind, uint32_t attach_type);
+// A program type as the command line names it: "xdp", "BPF_PROG_TYPE_XDP", a section name
+// ("cgroup/connect4"), or type and section suffix ("cgroup_sock_addr/connect4").
+struct TypeChoice {
+    const ProgType* type = nullptr;  // null: no such thing
+    uint32_t attach_type = 0;
+    const SectionType* section = nullptr;  // the row, when a section named it
+};
+TypeChoice parse_type(std::string_view name);
+// Attach types by number and by name ("tcx_ingress", "BPF_TCX_INGRESS").
+std::string_view attach_type_name(uint32_t attach_type);
+std::optional<uint32_t> find_attach_type(std::string_view name);
 // Names close to an unknown one, for messages; best first, at most `count`.
+std::vector<std::string_view> similar_types(std::string_view name, size_t count = 3);
 std::vector<std::string_view> similar_sections(std::string_view section, size_t count = 3);
 
 }  // namespace skep

@@ -26,6 +26,43 @@ struct XdpContext {
     uint32_t egress_ifindex = 0;
 };
 
+// struct bpf_sock: a socket as programs see it. Addresses and dst_port in network byte order.
+struct SockContext {
+    uint32_t bound_dev_if = 0;
+    uint32_t family = 0;
+    uint32_t type = 0;
+    uint32_t protocol = 0;
+    uint32_t mark = 0;
+    uint32_t priority = 0;
+    uint32_t src_ip4 = 0;
+    uint32_t src_ip6[4] = {};
+    uint32_t src_port = 0;  // host byte order
+    uint16_t dst_port = 0;  // network byte order
+    uint16_t zero = 0;
+    uint32_t dst_ip4 = 0;
+    uint32_t dst_ip6[4] = {};
+    uint32_t state = 0;
+    int32_t rx_queue_mapping = -1;
+};
+
+// struct bpf_flow_keys, with its layout in memory: programs read and write it directly.
+struct FlowKeys {
+    uint16_t nhoff = 0;
+    uint16_t thoff = 0;
+    uint16_t addr_proto = 0;
+    uint8_t is_frag = 0;
+    uint8_t is_first_frag = 0;
+    uint8_t is_encap = 0;
+    uint8_t ip_proto = 0;
+    uint16_t n_proto = 0;
+    uint16_t sport = 0;
+    uint16_t dport = 0;
+    uint32_t addresses[8] = {};  // ipv4: src, dst; ipv6: src[4], dst[4]
+    uint32_t flags = 0;
+    uint32_t flow_label = 0;
+};
+static_assert(sizeof(FlowKeys) == 56);
+
 // struct __sk_buff.
 struct SkbContext {
     PacketBuffer packet;
@@ -58,12 +95,154 @@ struct SkbContext {
     uint32_t gso_size = 0;
     uint32_t tstamp_type = 0;
     uint64_t hwtstamp = 0;
+    SockContext* sk = nullptr;
+    FlowKeys* flow_keys = nullptr;  // flow dissector programs
 };
 
 // Programs whose context is bytes that the host gives (tracing, raw).
 struct BytesContext {
     std::byte* data = nullptr;
     uint64_t size = 0;
+};
+
+// struct bpf_sock_addr. Addresses and ports in network byte order.
+struct SockAddrContext {
+    uint32_t user_family = 0;
+    uint32_t user_ip4 = 0;
+    uint32_t user_ip6[4] = {};
+    uint32_t user_port = 0;
+    uint32_t family = 0;
+    uint32_t type = 0;
+    uint32_t protocol = 0;
+    uint32_t msg_src_ip4 = 0;
+    uint32_t msg_src_ip6[4] = {};
+    SockContext* sk = nullptr;
+};
+
+// struct bpf_sock_ops.
+struct SockOpsContext {
+    uint32_t op = 0;
+    uint32_t args[4] = {};  // reply is args[0]
+    uint32_t family = 0;
+    uint32_t remote_ip4 = 0;
+    uint32_t local_ip4 = 0;
+    uint32_t remote_ip6[4] = {};
+    uint32_t local_ip6[4] = {};
+    uint32_t remote_port = 0;
+    uint32_t local_port = 0;
+    uint32_t is_fullsock = 0;
+    uint32_t snd_cwnd = 0;
+    uint32_t srtt_us = 0;
+    uint32_t cb_flags = 0;
+    uint32_t state = 0;
+    uint32_t rtt_min = 0;
+    uint32_t snd_ssthresh = 0;
+    uint32_t rcv_nxt = 0;
+    uint32_t snd_nxt = 0;
+    uint32_t snd_una = 0;
+    uint32_t mss_cache = 0;
+    uint32_t ecn_flags = 0;
+    uint32_t rate_delivered = 0;
+    uint32_t rate_interval_us = 0;
+    uint32_t packets_out = 0;
+    uint32_t retrans_out = 0;
+    uint32_t total_retrans = 0;
+    uint32_t segs_in = 0;
+    uint32_t data_segs_in = 0;
+    uint32_t segs_out = 0;
+    uint32_t data_segs_out = 0;
+    uint32_t lost_out = 0;
+    uint32_t sacked_out = 0;
+    uint32_t sk_txhash = 0;
+    uint64_t bytes_received = 0;
+    uint64_t bytes_acked = 0;
+    SockContext* sk = nullptr;
+    PacketBuffer packet;
+    uint32_t skb_len = 0;
+    uint32_t skb_tcp_flags = 0;
+    uint64_t skb_hwtstamp = 0;
+};
+
+// struct sk_msg_md.
+struct SkMsgContext {
+    PacketBuffer packet;
+    uint32_t family = 0;
+    uint32_t remote_ip4 = 0;
+    uint32_t local_ip4 = 0;
+    uint32_t remote_ip6[4] = {};
+    uint32_t local_ip6[4] = {};
+    uint32_t remote_port = 0;
+    uint32_t local_port = 0;
+    uint32_t size = 0;
+    SockContext* sk = nullptr;
+};
+
+// struct sk_reuseport_md.
+struct SkReuseportContext {
+    PacketBuffer packet;
+    uint32_t len = 0;
+    uint32_t eth_protocol = 0;
+    uint32_t ip_protocol = 0;
+    uint32_t bind_inany = 0;
+    uint32_t hash = 0;
+    SockContext* sk = nullptr;
+    SockContext* migrating_sk = nullptr;
+};
+
+// struct bpf_sk_lookup.
+struct SkLookupContext {
+    SockContext* sk = nullptr;
+    uint64_t cookie = 0;
+    uint32_t family = 0;
+    uint32_t protocol = 0;
+    uint32_t remote_ip4 = 0;
+    uint32_t remote_ip6[4] = {};
+    uint16_t remote_port = 0;  // network byte order
+    uint16_t zero = 0;
+    uint32_t local_ip4 = 0;
+    uint32_t local_ip6[4] = {};
+    uint32_t local_port = 0;  // host byte order
+    uint32_t ingress_ifindex = 0;
+};
+
+// struct bpf_sockopt.
+struct SockoptContext {
+    SockContext* sk = nullptr;
+    std::byte* optval = nullptr;
+    std::byte* optval_end = nullptr;
+    int32_t level = 0;
+    int32_t optname = 0;
+    int32_t optlen = 0;
+    int32_t retval = 0;
+};
+
+// struct bpf_sysctl, and what its helpers read.
+struct SysctlContext {
+    uint32_t write = 0;
+    uint32_t file_pos = 0;
+    const char* name = nullptr;           // "net/ipv4/tcp_mem"
+    const char* current_value = nullptr;  // NUL-terminated
+    const char* new_value = nullptr;      // what is being written
+};
+
+// struct bpf_cgroup_dev_ctx.
+struct CgroupDeviceContext {
+    uint32_t access_type = 0;
+    uint32_t major = 0;
+    uint32_t minor = 0;
+};
+
+// struct bpf_perf_event_data on x86-64.
+struct PerfEventContext {
+    uint64_t regs[21] = {};
+    uint64_t sample_period = 0;
+    uint64_t addr = 0;
+};
+
+// struct bpf_nf_ctx: two opaque kernel objects.
+struct NetfilterContext {
+    void* state = nullptr;
+    void* skb = nullptr;
 };
 
 }  // namespace skep
