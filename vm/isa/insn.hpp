@@ -41,7 +41,8 @@ enum class Kind : uint8_t {
     Imm64High,   // second slot of Imm64, never executed
     Load,        // dst = *(width *)(src + off), sign-extended if sign
     Store,       // *(width *)(dst + off) = src or imm
-    Atomic,      // on *(width *)(dst + off); op = AtomicOp
+    Atomic,      // on *(width *)(dst + off); op = AtomicOp. LoadAcquire alone is a load, as on the
+                 // wire: dst = *(width *)(src + off)
     LoadPacket,  // legacy LD_ABS / LD_IND: r0 = packet bytes, network order; is_imm = ABS
     Jump,        // target = slot index
     Branch,      // if dst op (src | imm) goto target
