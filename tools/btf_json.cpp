@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+
 #include <nlohmann/json.hpp>
 
 #include "tools/text.hpp"
@@ -245,8 +246,9 @@ Result<uint64_t> number_of(const Json& json, uint32_t bits, const std::string& p
     } else {
         return refuse(path, "a number belongs here, not " + shown(json));
     }
-    const bool fits = bits >= 64 || (negative ? static_cast<int64_t>(value) >= -(int64_t{1} << (bits - 1))
-                                              : value < uint64_t{1} << bits);
+    const bool fits =
+        bits >= 64 || (negative ? static_cast<int64_t>(value) >= -(int64_t{1} << (bits - 1))
+                                : value < uint64_t{1} << bits);
     if (!fits) return refuse(path, shown(json) + " does not fit " + std::to_string(bits) + " bits");
     return value;
 }
@@ -357,9 +359,9 @@ private:
         }
         if (!json.is_array()) return refuse(path, "an array belongs here, not " + shown(json));
         if (step == 0 ? !json.empty() : json.size() > out.size() / step) {
-            return refuse(path, "an array of at most " +
-                                    std::to_string(step == 0 ? 0 : out.size() / step) +
-                                    " elements belongs here, not of " + std::to_string(json.size()));
+            return refuse(
+                path, "an array of at most " + std::to_string(step == 0 ? 0 : out.size() / step) +
+                          " elements belongs here, not of " + std::to_string(json.size()));
         }
         for (size_t i = 0; i < json.size(); ++i) {
             SKEP_CHECK(value(a.element, json[i], out.subspan(i * step, step),
@@ -376,8 +378,8 @@ private:
         for (const auto& [name, member_json] : json.items()) {
             const auto m = btf_.find_member(t.id(), name);
             if (!m) {
-                return refuse(path, btf_.type_name(t.id()) + " has no member '" + escaped(name) +
-                                        "'");
+                return refuse(path,
+                              btf_.type_name(t.id()) + " has no member '" + escaped(name) + "'");
             }
             const std::string inner = path.empty() ? name : path + "." + name;
             if (m->offset() > out.size()) return refuse(inner, "lies outside of the value");
@@ -386,9 +388,9 @@ private:
                 continue;
             }
             const BtfType type = btf_.resolved(m->type);
-            SKEP_TRY(const uint64_t number,
-                     type.is_any_enum() ? enum_number(type, member_json, m->bit_size, inner)
-                                        : number_of(member_json, m->bit_size, inner));
+            SKEP_TRY(const uint64_t number, type.is_any_enum()
+                                                ? enum_number(type, member_json, m->bit_size, inner)
+                                                : number_of(member_json, m->bit_size, inner));
             write_bits(out, m->bit_offset, m->bit_size, number);
         }
         return {};

@@ -2,6 +2,9 @@
 // stores the exit code: 0 done or accepted, 1 rejected or trapped, 2 bad usage or unreadable input.
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include <skep/error.hpp>
 
 namespace CLI {
@@ -14,6 +17,13 @@ enum class Exit : int { Done = 0, Rejected = 1, BadUsage = 2 };
 
 // Says what went wrong on stderr, with its place; the only way in which commands report errors.
 Exit report(const Error& error, Exit exit);
+void warn(const std::string& message);
+// All of the text to stdout.
+void print(std::string_view text);
+
+void add_asm(CLI::App& app, Exit& exit);
+void add_disasm(CLI::App& app, Exit& exit);
+void add_types(CLI::App& app, Exit& exit);
 
 void add_commands(CLI::App& app, Exit& exit);
 

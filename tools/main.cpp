@@ -12,11 +12,6 @@
 
 namespace skep::tool {
 
-Exit report(const Error& error, Exit exit) {
-    spdlog::error("{}", error.to_string());
-    return exit;
-}
-
 namespace {
 
 void set_up_log() {
@@ -29,6 +24,20 @@ void set_up_log() {
     spdlog::set_default_logger(std::move(logger));
 }
 
+bool has_command(const CLI::App& app, std::string_view name) {
+    for (const auto* sub : app.get_subcommands({})) {
+        if (sub->get_name() == name) return true;
+    }
+    return false;
+}
+
+Exit unknown_command(const CLI::App& app, const char* name) {
+    std::vector<std::string> names;
+    for (const auto* sub : app.get_subcommands({})) names.push_back(sub->get_name());
+    spdlog::error("there is no command '{}'; there are {}", escaped(name), list_of(names));
+    return Exit::BadUsage;
+}
+
 int main(int argc, char** argv) {
     set_up_log();
     CLI::App app{"Runs, inspects and checks eBPF programs in user space.", "skep"};
@@ -37,12 +46,19 @@ int main(int argc, char** argv) {
     app.footer("`skep COMMAND --help` explains a command and gives examples.");
     Exit exit = Exit::Done;
     add_commands(app, exit);
+    if (argc > 1 && argv[1][0] != '-' && !has_command(app, argv[1])) {
+        return static_cast<int>(unknown_command(app, argv[1]));
+    }
     try {
         app.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        // Help and version come here too, with exit code 0.
-        if (app.exit(error, std::cout, std::cerr) != 0) return static_cast<int>(Exit::BadUsage);
+    } catch (const CLI::Success& success) {
+        app.exit(success, std::cout, std::cerr);  // help or version
         return static_cast<int>(Exit::Done);
+    } catch (const CLI::ParseError& error) {
+        std::string command = "skep";
+        for (const auto* sub : app.get_subcommands()) command += " " + sub->get_name();
+        spdlog::error("{}; `{} --help` explains", error.what(), command);
+        return static_cast<int>(Exit::BadUsage);
     }
     return static_cast<int>(exit);
 }

@@ -11,9 +11,9 @@ namespace {
 constexpr uint32_t kFamilyInet = 2, kFamilyInet6 = 10;
 constexpr uint8_t kPacketBroadcast = 1, kPacketMulticast = 2, kPacketOtherHost = 3;
 constexpr uint8_t kProtocolTcp = 6, kProtocolUdp = 17;
-constexpr uint32_t kLoopback = 1;         // the interface that BPF_PROG_TEST_RUN uses
-constexpr uint32_t kTcpStateClosed = 7;   // of the socket that BPF_PROG_TEST_RUN makes
-constexpr uint32_t kEgress = 1;           // BPF_CGROUP_INET_EGRESS
+constexpr uint32_t kLoopback = 1;        // the interface that BPF_PROG_TEST_RUN uses
+constexpr uint32_t kTcpStateClosed = 7;  // of the socket that BPF_PROG_TEST_RUN makes
+constexpr uint32_t kEgress = 1;          // BPF_CGROUP_INET_EGRESS
 
 uint16_t be16(const std::byte* p) {
     return static_cast<uint16_t>(std::to_integer<unsigned>(p[0]) << 8 |
@@ -80,7 +80,8 @@ uint8_t packet_type(std::span<const std::byte> frame, const Frame& meta, Framing
     return framing == Framing::TestRun && !is(0) ? kPacketOtherHost : 0;
 }
 
-// The addresses of a context, seen from this machine: what was sent to us comes from the remote end.
+// The addresses of a context, seen from this machine: what was sent to us comes from the remote
+// end.
 template <class Context>
 void set_addresses(Context& context, const Headers& h, bool outgoing) {
     const auto& local = outgoing ? h.source : h.target;

@@ -49,9 +49,10 @@ struct Packet {
     SkReuseportContext reuseport;
     SockContext socket;
     FlowKeys flow;
-    std::byte* frame = nullptr;  // where the frame begins in its buffer; the link header stays there
-    uint32_t skipped = 0;        // bytes between `frame` and what the program got
-    uint32_t cut = 0;            // bytes that the capture lacks
+    std::byte* frame =
+        nullptr;           // where the frame begins in its buffer; the link header stays there
+    uint32_t skipped = 0;  // bytes between `frame` and what the program got
+    uint32_t cut = 0;      // bytes that the capture lacks
 };
 
 // Lays `frame` out in `buffer` (buffer_bytes() of them) and fills the context that the type has.

@@ -1,0 +1,70 @@
+// `skep asm`: assembler text to raw slots.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/commands.hpp"
+#include "tools/slots.hpp"
+#include "vm/base/try.hpp"
+#include "vm/isa/assemble.hpp"
+#include "vm/isa/codec.hpp"
+
+namespace skep::tool {
+namespace {
+
+constexpr size_t kMaxText = size_t{256} << 20;
+
+Result<void> write_file(const std::string& path, const void* data, size_t size) {
+    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
+    if (file == nullptr) {
+        return fail(ErrorCode::Os, std::string("-o: cannot write: ") + std::strerror(errno),
+                    {.object = path});
+    }
+    const bool written = std::fwrite(data, 1, size, file) == size;
+    const bool closed = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0;
+    if (!written || !closed) {
+        return fail(ErrorCode::Os, std::string("-o: cannot write: ") + std::strerror(errno),
+                    {.object = path});
+    }
+    return {};
+}
+
+Result<void> assemble_file(const std::string& in, const std::string& out) {
+    SKEP_TRY(const std::string text, read_input(in, kMaxText));
+    auto slots = assemble(text);
+    if (!slots) {
+        Error error = std::move(slots).error();
+        error.where.file = in == "-" ? "standard input" : in;
+        return std::unexpected(std::move(error));
+    }
+    SKEP_CHECK(decode(*slots));
+    return write_file(out, slots->data(), slots->size() * sizeof(RawInsn));
+}
+
+}  // namespace
+
+void add_asm(CLI::App& app, Exit& exit) {
+    auto* command = app.add_subcommand("asm", "Assemble text to a raw program of 8-byte slots");
+    struct Options {
+        std::string in, out;
+    };
+    auto options = std::make_shared<Options>();
+    command->add_option("FILE", options->in, "Assembler text; - is standard input")->required();
+    command->add_option("-o", options->out, "Where the slots go; - is standard output")->required();
+    command->footer(
+        "Both dialects are read, one statement a line: `r0 += r1` and `add64 r0, r1`,\n"
+        "`if r1 > 5 goto out` and `jgt r1, 5, out`; labels end in a colon, comments start with # "
+        "or //.\n\n"
+        "Examples:\n"
+        "  skep asm twice.s -o twice.bin && skep run --raw twice.bin --type raw --data-hex 2a\n"
+        "  printf 'r0 = 7\\nexit\\n' | skep asm - -o - | skep run --raw - --type raw");
+    command->callback([&exit, options] {
+        const auto done = assemble_file(options->in, options->out);
+        exit = done ? Exit::Done : report(done.error(), Exit::BadUsage);
+    });
+}
+
+}  // namespace skep::tool
