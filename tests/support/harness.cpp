@@ -1,0 +1,252 @@
+#include "tests/support/harness.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "tests/support/reference.hpp"
+#include "vm/base/try.hpp"
+#include "vm/isa/assemble.hpp"
+#include "vm/isa/codec.hpp"
+#include "vm/isa/disasm.hpp"
+
+namespace skep::test {
+namespace {
+
+std::string hex_of(uint64_t value) {
+    char text[24];
+    std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(value));
+    return text;
+}
+
+Result<uint64_t> parse_number(std::string_view text) {
+    uint64_t value = 0;
+    const bool is_hex = text.starts_with("0x");
+    const char* begin = text.data() + (is_hex ? 2 : 0);
+    const auto [end, error] =
+        std::from_chars(begin, text.data() + text.size(), value, is_hex ? 16 : 10);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        return fail(ErrorCode::Syntax, "`" + std::string(text) + "` is no number");
+    }
+    return value;
+}
+
+// The words of a section, or the text below when there are none, as in `.data` files.
+std::string value_of(const Section& section) {
+    return section.words.empty() ? trimmed(section.body) : section.words;
+}
+
+// --- engines -------------------------------------------------------------------------------------
+
+std::optional<Result<Outcome>> run_in_reference(const Prepared& test) {
+    if (test.type != "raw" && test.type != "socket_filter") return std::nullopt;
+    Outcome outcome;
+    outcome.memory = test.memory;
+    const auto result = run_raw(test.insns, outcome.memory, test.fuel.value_or(uint64_t{1} << 26));
+    outcome.r0 = result.r0;
+    outcome.trap = result.trap;
+    outcome.slot = result.slot;
+    return outcome;
+}
+
+constexpr auto kEngines = std::to_array<Engine>({
+    {"reference", run_in_reference},
+});
+
+// --- expectations of single stages ---------------------------------------------------------------
+
+Section error_section(const Prepared& test) {
+    if (!test.error) return {"error", "none", ""};
+    std::string where;
+    if (test.error->where.line != 0)
+        where = "line " + std::to_string(test.error->where.line) + ": ";
+    if (test.error->where.slot >= 0)
+        where = "slot " + std::to_string(test.error->where.slot) + ": ";
+    return {"error", std::string(name_of(test.error->code)), where + test.error->message + "\n"};
+}
+
+Section disasm_section(const Prepared& test) { return {"disasm", "", disassemble(test.insns)}; }
+
+constexpr auto kExpectations = std::to_array<Expectation>({
+    {"error", error_section},
+    {"disasm", disasm_section},
+});
+
+constexpr auto kInputs = std::to_array<std::string_view>({"asm", "raw", "mem", "prog", "fuel"});
+constexpr auto kRunExpectations = std::to_array<std::string_view>({"result", "trap", "after"});
+
+// --- expectations of runs ------------------------------------------------------------------------
+
+// What `section` should say after `outcome`.
+Section run_section(const Section& section, const Outcome& outcome) {
+    if (section.name == "after") return {"after", "", to_hex(outcome.memory)};
+    if (outcome.trap == TrapCode::None) return {"result", hex_of(outcome.r0), ""};
+    std::string words(name_of(outcome.trap));
+    // The slot is checked where the case names one.
+    if (section.name != "trap" || section.words.contains(' ')) {
+        words += " " + std::to_string(outcome.slot);
+    }
+    return {"trap", words, ""};
+}
+
+bool agrees(const Section& expected, const Section& actual) {
+    if (expected.name != actual.name) return false;
+    if (expected.name == "result") {
+        const auto a = parse_number(value_of(expected)), b = parse_number(value_of(actual));
+        return a.has_value() && b.has_value() && *a == *b;
+    }
+    return value_of(expected) == value_of(actual) && trimmed(expected.body) == trimmed(actual.body);
+}
+
+std::string complaint(const TestCase& test, std::string_view who, const Section& expected,
+                      const Section& actual) {
+    const auto text = [](const Section& s) {
+        return "-- " + s.name + " " + s.words + "\n" + trimmed(s.body);
+    };
+    return test.title + " [" + std::string(who) + "]\n" + diff(text(expected), text(actual));
+}
+
+// Puts `actual` in the place of `expected`, keeping a blank line at its end.
+void replace(Section& expected, Section actual, bool& changed) {
+    if (expected.body.ends_with("\n\n") || expected.body == "\n") actual.body += "\n";
+    if (expected == actual) return;
+    expected = std::move(actual);
+    changed = true;
+}
+
+void check_run(const Prepared& prepared, TestCase& test, Section& section, bool bless,
+               bool& changed, std::vector<std::string>& complaints) {
+    bool blessed = false;
+    size_t ran = 0;
+    for (const Engine& engine : engines()) {
+        const auto outcome = engine.run(prepared);
+        if (!outcome) continue;
+        ++ran;
+        if (!*outcome) {
+            complaints.push_back(test.title + " [" + std::string(engine.name) + "]\n+ " +
+                                 outcome->error().to_string() + "\n");
+            continue;
+        }
+        const Section actual = run_section(section, **outcome);
+        if (agrees(section, actual)) continue;
+        if (bless && !blessed) {
+            replace(section, actual, changed);
+            blessed = true;
+            continue;
+        }
+        complaints.push_back(complaint(test, engine.name, section, actual));
+    }
+    if (ran == 0)
+        complaints.push_back(test.title + ": no engine runs type " + prepared.type + "\n");
+}
+
+Result<std::vector<RawInsn>> parse_slots(std::string_view text) {
+    SKEP_TRY(const auto bytes, parse_hex(text));
+    if (bytes.size() % sizeof(RawInsn) != 0) {
+        return fail(ErrorCode::Syntax, "slots have 8 bytes each");
+    }
+    std::vector<RawInsn> slots(bytes.size() / sizeof(RawInsn));
+    if (!slots.empty()) std::memcpy(slots.data(), bytes.data(), bytes.size());
+    return slots;
+}
+
+}  // namespace
+
+std::span<const Engine> engines() { return kEngines; }
+std::span<const Expectation> expectations() { return kExpectations; }
+
+Result<std::vector<uint8_t>> parse_hex(std::string_view text) {
+    std::vector<uint8_t> bytes;
+    std::string digits;
+    bool comment = false;
+    for (const char c : text) {
+        if (c == '#') comment = true;
+        if (c == '\n') comment = false;
+        if (comment || c == ' ' || c == '\t' || c == '\n' || c == '\r') continue;
+        digits += c;
+    }
+    for (size_t i = 0; i < digits.size(); i += 2) {
+        uint8_t byte = 0;
+        const auto [end, error] = std::from_chars(
+            digits.data() + i, digits.data() + std::min(i + 2, digits.size()), byte, 16);
+        if (error != std::errc{} || end != digits.data() + i + 2) {
+            return fail(ErrorCode::Syntax, "`" + digits.substr(i, 2) + "` is no byte in hex");
+        }
+        bytes.push_back(byte);
+    }
+    return bytes;
+}
+
+std::string to_hex(std::span<const uint8_t> bytes) {
+    std::string out;
+    for (size_t i = 0; i < bytes.size(); ++i) {
+        char text[4];
+        std::snprintf(text, sizeof(text), "%02x", bytes[i]);
+        out.append(text).append(i % 16 == 15 || i + 1 == bytes.size() ? "\n" : " ");
+    }
+    return out;
+}
+
+Result<Prepared> prepare(const TestCase& test) {
+    Prepared prepared;
+    prepared.test = &test;
+    if (const Section* type = test.find("prog")) prepared.type = value_of(*type);
+    if (const Section* mem = test.find("mem")) {
+        SKEP_TRY(prepared.memory, parse_hex(mem->words + "\n" + mem->body));
+    }
+    if (const Section* fuel = test.find("fuel")) {
+        SKEP_TRY(prepared.fuel, parse_number(value_of(*fuel)));
+    }
+    const Section* text = test.find("asm");
+    const Section* raw = test.find("raw");
+    if ((text == nullptr) == (raw == nullptr)) {
+        return fail(ErrorCode::Syntax, "a case has either `-- asm` or `-- raw`");
+    }
+    auto slots = text != nullptr ? assemble(text->body) : parse_slots(raw->body);
+    if (!slots) {
+        prepared.error = slots.error();
+        return prepared;
+    }
+    prepared.slots = *std::move(slots);
+    auto insns = decode(prepared.slots);
+    if (insns) {
+        prepared.insns = *std::move(insns);
+    } else {
+        prepared.error = insns.error();
+    }
+    return prepared;
+}
+
+std::vector<std::string> run_case(TestCase& test, bool bless, bool& changed) {
+    const auto prepared = prepare(test);
+    if (!prepared) return {test.title + ": " + prepared.error().to_string() + "\n"};
+    std::vector<std::string> complaints;
+    bool checked = false;
+    if (prepared->error && test.find("error") == nullptr) {
+        return {test.title + ": " + prepared->error->to_string() + "\n"};
+    }
+    for (Section& section : test.sections) {
+        if (std::ranges::find(kInputs, section.name) != kInputs.end()) continue;
+        checked = true;
+        const auto stage = std::ranges::find(expectations(), section.name, &Expectation::section);
+        if (stage != expectations().end()) {
+            const Section actual = stage->actual(*prepared);
+            if (agrees(section, actual)) continue;
+            if (bless) {
+                replace(section, actual, changed);
+            } else {
+                complaints.push_back(complaint(test, "stage", section, actual));
+            }
+        } else if (std::ranges::find(kRunExpectations, section.name) != kRunExpectations.end()) {
+            check_run(*prepared, test, section, bless, changed, complaints);
+        } else {
+            complaints.push_back(test.title + ": unknown section `" + section.name + "`\n");
+        }
+    }
+    if (!checked) complaints.push_back(test.title + ": nothing is expected\n");
+    return complaints;
+}
+
+}  // namespace skep::test
