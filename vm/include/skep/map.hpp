@@ -6,6 +6,7 @@
 // -7 E2BIG, -22 EINVAL, -12 ENOMEM ...), and never throw.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -65,7 +66,8 @@ inline constexpr uint32_t kNoPrealloc = 1u << 0, kNoCommonLru = 1u << 1, kNumaNo
                           kRdonly = 1u << 3, kWronly = 1u << 4, kStackBuildId = 1u << 5,
                           kZeroSeed = 1u << 6, kRdonlyProg = 1u << 7, kWronlyProg = 1u << 8,
                           kClone = 1u << 9, kMmapable = 1u << 10, kPreserveElems = 1u << 11,
-                          kInnerMap = 1u << 12;
+                          kInnerMap = 1u << 12, kLink = 1u << 13, kVtypeBtf = 1u << 15,
+                          kSegvOnFault = 1u << 17, kNoUserConv = 1u << 18;
 inline constexpr uint64_t kAny = 0, kNoExist = 1, kExist = 2, kLock = 4;
 }  // namespace map_flags
 
@@ -134,6 +136,30 @@ struct ValueRange {
     uint64_t stride = 0;  // bytes from a value to the next one
 };
 
+// How generated code and the interpreter may look up without a virtual call. Fixed for a map's
+// life.
+struct MapFastPath {
+    enum class Kind : uint8_t {
+        None,         // call Map::lookup
+        Array,        // index < entries ? base + index * stride : null
+        PercpuArray,  // index < entries ? base + cpu * cpu_stride + index * stride : null
+        Function,     // lookup(map, key, cpu)
+    } kind = Kind::None;
+    std::byte* base = nullptr;
+    uint64_t stride = 0;
+    uint64_t cpu_stride = 0;
+    uint32_t entries = 0;
+    std::byte* (*lookup)(Map* map, const std::byte* key, unsigned cpu) = nullptr;
+};
+
+// What a program array holds: a loaded program. The map keeps it alive and knows no more about it.
+class Executable {
+public:
+    virtual ~Executable() = default;
+    // What the host reads back from the map: the program's number.
+    virtual uint32_t id() const noexcept { return 0; }
+};
+
 struct MapMemory {
     uint64_t values = 0;    // bytes reserved for values
     uint64_t metadata = 0;  // bytes for keys, links and everything else
@@ -150,6 +176,10 @@ public:
     // What programs may touch. {null, 0, 0} for maps without addressable values.
     ValueRange values() const noexcept { return values_; }
     virtual MapMemory memory() const noexcept = 0;
+    virtual MapFastPath fast_path() const noexcept { return {}; }
+    // Unique among the maps of the process; what maps of maps show to the host.
+    uint32_t id() const noexcept { return id_; }
+    bool frozen() const noexcept { return frozen_.load(std::memory_order_relaxed); }
 
     // --- what programs do. `key` has key_size readable bytes, `value` value_size (per-CPU maps:
     // one value). `caller` names the CPU slot.
@@ -167,6 +197,13 @@ public:
     // Maps of maps: the inner map, or null; valid like a looked-up value.
     virtual Map* lookup_map(const std::byte* key, MapCaller caller) noexcept;
 
+    // Program arrays: the program at `index`, or null; valid like a looked-up value.
+    virtual const Executable* executable(uint32_t index) noexcept;
+    // Calls `visit` for every element, in no particular order, until it returns false; the number
+    // of calls, or a negative errno. Elements that come and go meanwhile may or may not be seen.
+    using Visit = bool (*)(void* context, const std::byte* key, std::byte* value);
+    virtual long for_each(Visit visit, void* context, MapCaller caller) noexcept;
+
     // --- what the host does besides. Per-CPU maps: `value` has value_size rounded up to 8 bytes
     // for each of cpu_slots() slots, as bpf(2) has it for each possible CPU.
 
@@ -180,6 +217,10 @@ public:
     // The key that follows `key` (null: the first). -2 after the last. Survives concurrent change:
     // a key that is gone starts over, as in Linux.
     virtual long next_key(const std::byte* key, std::byte* next) noexcept;
+    // Maps of maps and program arrays: what bpf(2) does with a file descriptor as the value.
+    virtual long set_map(const std::byte* key, std::shared_ptr<Map> inner, uint64_t flags) noexcept;
+    virtual long set_executable(const std::byte* key, std::shared_ptr<const Executable> program,
+                                uint64_t flags) noexcept;
     // Makes the map read-only for the host too (BPF_MAP_FREEZE).
     virtual long freeze() noexcept;
 
@@ -187,12 +228,14 @@ public:
     virtual std::optional<std::byte*> direct_value(uint32_t offset) noexcept;
 
 protected:
-    explicit Map(MapDef def) : def_(std::move(def)) {}
+    explicit Map(MapDef def);
     void set_values(ValueRange range) noexcept { values_ = range; }
 
 private:
     MapDef def_;
     ValueRange values_;
+    uint32_t id_;
+    std::atomic<bool> frozen_{false};
 };
 
 // Checks the definition by its type's rules and makes the map; contents are filled in.

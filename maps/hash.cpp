@@ -1,0 +1,419 @@
+// Hash, per-CPU hash, LRU hash and per-CPU LRU hash.
+//
+// An update of an existing key puts a new element in the old one's place, as Linux does, so that
+// readers see either value; values already looked up keep what they held. Where no element is to be
+// had because runs hold on to all of the slack, and in per-CPU maps, the update writes in place.
+//
+// LRU maps evict by the clock algorithm: a lookup marks its element, and the hand that goes around
+// the elements takes the first that is not marked since it last came by. The hand gives up sparing
+// marked elements after kSpare of them, so that an insertion's time is bounded.
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "maps/create.hpp"
+#include "maps/hash_table.hpp"
+#include "maps/table.hpp"
+#include "vm/sync/epoch.hpp"
+
+namespace skep {
+namespace {
+
+constexpr uint64_t kMaxBytes = uint64_t{1} << 44;
+constexpr uint64_t kApart = 128;
+
+// A long key, copied so that the caller's memory is read once.
+class KeyCopy {
+public:
+    explicit KeyCopy(const std::byte* key, uint32_t size) noexcept {
+        std::byte* to = inline_;
+        if (size > sizeof(inline_)) {
+            heap_.reset(new (std::nothrow) std::byte[size]);
+            to = heap_.get();
+        }
+        if (to != nullptr) relaxed_copy(to, key, size);
+        key_ = to;
+    }
+    const std::byte* get() const noexcept { return key_; }
+
+private:
+    alignas(8) std::byte inline_[512];
+    std::unique_ptr<std::byte[]> heap_;
+    const std::byte* key_ = nullptr;
+};
+
+template <class Key>
+class HashMap final : public TableMap {
+    using Table = HashTable<Key>;
+    using Bucket = typename Table::Bucket;
+    using Place = typename Table::Place;
+    using Held = typename Key::Held;
+    static constexpr uint32_t kNone = NodePool::kNone;
+
+public:
+    HashMap(MapDef definition, bool percpu, bool lru)
+        : TableMap(std::move(definition), percpu), lru_(lru) {}
+
+    Result<void> init() {
+        const uint64_t nodes = uint64_t{def().max_entries} + NodePool::slack(cpu_slots());
+        stride_ = round_up(def().value_size, 8);
+        cpu_stride_ = percpu_ ? round_up(nodes * stride_, kApart) : 0;
+        const uint64_t bytes = percpu_ ? cpu_stride_ * cpus_ : nodes * stride_;
+        if (nodes >= kNone || bytes > kMaxBytes) {
+            return fail(ErrorCode::BadMapDef, "map \"" + def().name +
+                                                  "\": " + std::to_string(def().max_entries) +
+                                                  " entries are too many");
+        }
+        const auto count = static_cast<uint32_t>(nodes);
+        SKEP_TRY(value_pages_, os::Pages::allocate(bytes));
+        if (lru_) {
+            SKEP_TRY(mark_pages_, os::Pages::allocate(nodes));
+        }
+        SKEP_CHECK(pool_.init(count));
+        SKEP_CHECK(table_.init(def().key_size, def().max_entries, count,
+                               (def().flags & map_flags::kZeroSeed) != 0));
+        base_ = value_pages_.data();
+        set_values({base_, bytes, stride_});
+        lookup_ = !program_reads() ? &denied : lru_ ? &find_value<true> : &find_value<false>;
+        return {};
+    }
+
+    MapMemory memory() const noexcept override {
+        const bool lazy = (def().flags & map_flags::kNoPrealloc) != 0;
+        const uint64_t one = stride_ * cpus_;
+        return {lazy ? pool_.touched() * one : values().size,
+                table_.bytes() + pool_.bytes() + mark_pages_.size() + sizeof(*this),
+                pool_.waiting() * one};
+    }
+    MapFastPath fast_path() const noexcept override {
+        return {MapFastPath::Kind::Function, base_, stride_, cpu_stride_, 0, lookup_};
+    }
+
+    std::byte* lookup(const std::byte* key, MapCaller caller) noexcept override {
+        return lookup_(this, key, caller.cpu);
+    }
+    std::byte* lookup_percpu(const std::byte* key, unsigned cpu) noexcept override {
+        return percpu_ ? lookup_(this, key, cpu) : nullptr;
+    }
+
+    long update(const std::byte* key, const std::byte* value, uint64_t flags,
+                MapCaller caller) noexcept override {
+        if (const long error = program_write_error()) return error;
+        if (percpu_ && caller.cpu >= cpus_) return -EINVAL;
+        return with_key(key, [&](Held held) {
+            return put(held, {value, caller.cpu, false}, flags, caller.cpu);
+        });
+    }
+    long erase(const std::byte* key, MapCaller caller) noexcept override {
+        if (const long error = program_write_error()) return error;
+        return with_key(key, [&](Held held) { return remove(held, caller.cpu); });
+    }
+
+    long for_each(Visit visit, void* context, MapCaller caller) noexcept override {
+        if (percpu_ && caller.cpu >= cpus_) return -EINVAL;
+        long visited = 0;
+        for (uint64_t i = 0; i < table_.bucket_count(); ++i) {
+            const Bucket& bucket = table_.bucket(i);
+            if (table_.empty(bucket)) continue;
+            // The visitor may delete what it is shown and what comes next, so walk positions.
+            for (unsigned position = 0; position < Table::kWidth; ++position) {
+                const uint32_t node = table_.at(bucket, position);
+                if (node == kNone) continue;
+                ++visited;
+                if (!visit(context, table_.key(node), value(node, caller.cpu))) return visited;
+            }
+            uint32_t node = table_.first_in_list(bucket);
+            // A visitor that deletes and inserts may send the walk into another list, not around.
+            for (long limit = visited + pool_.touched(); node != kNone && visited < limit;) {
+                const uint32_t next = table_.next_in_list(node);
+                ++visited;
+                if (!visit(context, table_.key(node), value(node, caller.cpu))) return visited;
+                node = next;
+            }
+        }
+        return visited;
+    }
+
+    long host_lookup(const std::byte* key, std::span<std::byte> out,
+                     uint64_t flags) noexcept override {
+        if (const long error = host_read_error(flags)) return error;
+        if (out.size() < host_value_size()) return -EINVAL;
+        const sync::HostSection section;
+        const uint32_t node = table_.find(Key::load(key, table_.key_size()));
+        if (node == kNone) return -ENOENT;
+        for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
+            std::byte* to = out.data() + cpu * stride_;
+            if (percpu_) std::memset(to, 0, stride_);
+            copy_.read(to, value(node, cpu));
+        }
+        return 0;
+    }
+    long host_update(const std::byte* key, std::span<const std::byte> in,
+                     uint64_t flags) noexcept override {
+        if (const long error = host_write_error()) return error;
+        if (in.size() < host_value_size()) return -EINVAL;
+        const sync::HostSection section;
+        return with_key(key, [&](Held held) {
+            return put(held, {in.data(), 0, percpu_}, flags, section.cpu());
+        });
+    }
+    long host_erase(const std::byte* key) noexcept override {
+        if (const long error = host_write_error()) return error;
+        const sync::HostSection section;
+        return with_key(key, [&](Held held) { return remove(held, section.cpu()); });
+    }
+
+    long next_key(const std::byte* key, std::byte* next) noexcept override {
+        const sync::HostSection section;
+        uint64_t index = 0;
+        if (key != nullptr) {
+            const Held held = Key::load(key, table_.key_size());
+            const uint64_t hash = table_.hash(held);
+            Bucket& bucket = table_.bucket(hash);
+            bucket.lock.lock();
+            const Place place = table_.find_locked(bucket, hash, held);
+            const uint32_t node = place ? table_.after(bucket, place) : kNone;
+            bucket.lock.unlock();
+            if (node != kNone) return give_key(node, next);
+            if (place) index = (hash & (table_.bucket_count() - 1)) + 1;
+        }
+        for (; index < table_.bucket_count(); ++index) {
+            const uint32_t node = table_.after(table_.bucket(index), {});
+            if (node != kNone) return give_key(node, next);
+        }
+        return -ENOENT;
+    }
+
+private:
+    static constexpr unsigned kSpare = 128;
+    static constexpr uint8_t kDead = 0, kLive = 1, kMarked = 2;
+
+    struct Source {
+        const std::byte* value = nullptr;
+        unsigned cpu = 0;       // whose copy it is for
+        bool all_cpus = false;  // `value` holds all copies
+    };
+
+    std::byte* value(uint32_t node, unsigned cpu) const noexcept {
+        return base_ + cpu * cpu_stride_ + node * stride_;
+    }
+    std::atomic<uint8_t>& mark(uint32_t node) const noexcept {
+        return reinterpret_cast<std::atomic<uint8_t>*>(mark_pages_.data())[node];
+    }
+
+    static std::byte* denied(Map*, const std::byte*, unsigned) noexcept { return nullptr; }
+
+    template <bool kLru>
+    static std::byte* find_value(Map* map, const std::byte* key, unsigned cpu) noexcept {
+        auto& self = *static_cast<HashMap*>(map);
+        const uint32_t node = self.table_.find(Key::load(key, self.table_.key_size()));
+        if (node == kNone) return nullptr;
+        if constexpr (kLru) {
+            // A store only when it changes something keeps the line shared.
+            if (self.mark(node).load(std::memory_order_relaxed) == kLive) {
+                self.mark(node).store(kMarked, std::memory_order_relaxed);
+            }
+        }
+        if (self.percpu_ && cpu >= self.cpus_) return nullptr;
+        return self.value(node, cpu);
+    }
+
+    template <class Use>
+    long with_key(const std::byte* key, Use use) noexcept {
+        if constexpr (Key::kSize != 0) {
+            return use(Key::load(key, Key::kSize));
+        } else {
+            const KeyCopy copy(key, table_.key_size());
+            return copy.get() != nullptr ? use(copy.get()) : -ENOMEM;
+        }
+    }
+
+    long give_key(uint32_t node, std::byte* to) const noexcept {
+        std::memcpy(to, table_.key(node), table_.key_size());
+        return 0;
+    }
+
+    void write_new(uint32_t node, const Source& source) noexcept {
+        for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
+            if (!percpu_ || source.all_cpus) {
+                copy_.initialise(value(node, cpu), source.value + cpu * stride_);
+            } else if (cpu == source.cpu) {
+                copy_.initialise(value(node, cpu), source.value);
+            } else {
+                relaxed_zero(value(node, cpu), def().value_size);
+            }
+        }
+    }
+    void write_in_place(uint32_t node, const Source& source) noexcept {
+        if (!source.all_cpus)
+            return copy_.overwrite(value(node, percpu_ ? source.cpu : 0), source.value);
+        for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
+            copy_.overwrite(value(node, cpu), source.value + cpu * stride_);
+        }
+    }
+
+    long flags_error(uint64_t flags) const noexcept {
+        if ((percpu_ || lru_) && flags > map_flags::kExist) return -EINVAL;
+        return update_flags_error(flags);
+    }
+
+    long put(Held key, const Source& source, uint64_t flags, unsigned cpu) noexcept {
+        if (const long error = flags_error(flags)) return error;
+        const uint64_t hash = table_.hash(key);
+        Bucket& bucket = table_.bucket(hash);
+        // Each round evicts something, and others may take it; then Linux gives up too.
+        for (unsigned round = 0; round < 16; ++round) {
+            uint32_t old = kNone;
+            const long result = try_put(bucket, hash, key, source, flags, cpu, old);
+            if (old != kNone) pool_.retire(cpu, old);
+            if (!lru_ || (result != -E2BIG && result != -ENOMEM)) return result;
+            if (!evict(cpu)) break;
+        }
+        return -ENOMEM;
+    }
+
+    long try_put(Bucket& bucket, uint64_t hash, Held key, const Source& source, uint64_t flags,
+                 unsigned cpu, uint32_t& old) noexcept {
+        const Locked locked(bucket.lock);
+        if (const Place place = table_.find_locked(bucket, hash, key)) {
+            if ((flags & map_flags::kNoExist) != 0) return -EEXIST;
+            old = overwrite(bucket, place, key, source, flags, cpu);
+            return 0;
+        }
+        if ((flags & map_flags::kExist) != 0) return -ENOENT;
+        if (!reserve()) return -E2BIG;
+        const uint32_t node = pool_.take(cpu);
+        if (node == kNone) {
+            count_.fetch_sub(1, std::memory_order_relaxed);
+            return -ENOMEM;
+        }
+        table_.store_key(node, key);
+        write_new(node, source);
+        table_.link(bucket, hash, node);
+        if (lru_) mark(node).store(kLive, std::memory_order_release);
+        return 0;
+    }
+
+    // The element that is no longer in use, or kNone.
+    uint32_t overwrite(Bucket& bucket, const Place& place, Held key, const Source& source,
+                       uint64_t flags, unsigned cpu) noexcept {
+        const bool in_place = percpu_ || (flags & map_flags::kLock) != 0;
+        const uint32_t node = in_place ? kNone : pool_.take(cpu);
+        if (node == kNone) {
+            write_in_place(place.node, source);
+            if (lru_) mark(place.node).store(kMarked, std::memory_order_relaxed);
+            return kNone;
+        }
+        table_.store_key(node, key);
+        write_new(node, source);
+        table_.replace(bucket, place, node);
+        if (lru_) {
+            mark(place.node).store(kDead, std::memory_order_relaxed);
+            mark(node).store(kMarked, std::memory_order_release);
+        }
+        return place.node;
+    }
+
+    long remove(Held key, unsigned cpu) noexcept {
+        const uint64_t hash = table_.hash(key);
+        Bucket& bucket = table_.bucket(hash);
+        uint32_t node = kNone;
+        {
+            const Locked locked(bucket.lock);
+            const Place place = table_.find_locked(bucket, hash, key);
+            if (!place) return -ENOENT;
+            node = place.node;
+            table_.unlink(bucket, place);
+            if (lru_) mark(node).store(kDead, std::memory_order_relaxed);
+        }
+        count_.fetch_sub(1, std::memory_order_relaxed);
+        pool_.retire(cpu, node);
+        return 0;
+    }
+
+    bool reserve() noexcept {
+        uint32_t count = count_.load(std::memory_order_relaxed);
+        do {
+            if (count >= def().max_entries) return false;
+        } while (!count_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed));
+        return true;
+    }
+
+    // Unlinks one element. The caller is in a read section, so that the key of an element that was
+    // live is readable. False: nothing could be evicted.
+    bool evict(unsigned cpu) noexcept {
+        const uint32_t nodes = pool_.touched();
+        unsigned spared = 0;
+        for (uint64_t step = 0; nodes != 0 && step < 2 * uint64_t{nodes} + kSpare; ++step) {
+            const uint32_t node = hand_.fetch_add(1, std::memory_order_relaxed) % nodes;
+            uint8_t seen = mark(node).load(std::memory_order_acquire);
+            if (seen == kDead) continue;
+            if (seen == kMarked && spared++ < kSpare) {
+                mark(node).compare_exchange_strong(seen, kLive, std::memory_order_relaxed);
+                continue;
+            }
+            if (evict_node(node, cpu)) return true;
+        }
+        return false;
+    }
+
+    bool evict_node(uint32_t node, unsigned cpu) noexcept {
+        Bucket& bucket = table_.bucket(table_.hash(Key::load(table_.key(node), table_.key_size())));
+        {
+            const Locked locked(bucket.lock);
+            const Place place = table_.find_node(bucket, node);
+            if (!place) return false;
+            table_.unlink(bucket, place);
+            mark(node).store(kDead, std::memory_order_relaxed);
+        }
+        count_.fetch_sub(1, std::memory_order_relaxed);
+        pool_.retire(cpu, node);
+        return true;
+    }
+
+    class Locked {
+    public:
+        explicit Locked(sync::SpinLock& lock) noexcept : lock_(lock) { lock_.lock(); }
+        ~Locked() { lock_.unlock(); }
+        Locked(const Locked&) = delete;
+        Locked& operator=(const Locked&) = delete;
+
+    private:
+        sync::SpinLock& lock_;
+    };
+
+    const bool lru_;
+    std::byte* (*lookup_)(Map*, const std::byte*, unsigned) = nullptr;
+    std::byte* base_ = nullptr;
+    uint64_t stride_ = 0;
+    uint64_t cpu_stride_ = 0;
+    Table table_;
+    alignas(64) std::atomic<uint32_t> count_{0};
+    std::atomic<uint32_t> hand_{0};
+    NodePool pool_;
+    os::Pages value_pages_;
+    os::Pages mark_pages_;
+};
+
+template <class Key>
+Result<std::shared_ptr<Map>> make_with(MapDef def) {
+    const bool percpu = def.type == MapType::PercpuHash || def.type == MapType::LruPercpuHash;
+    const bool lru = def.type == MapType::LruHash || def.type == MapType::LruPercpuHash;
+    auto map = std::make_shared<HashMap<Key>>(std::move(def), percpu, lru);
+    SKEP_CHECK(map->init());
+    return map;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Map>> make_hash(MapDef def) {
+    switch (def.key_size) {
+        case 4: return make_with<WordKey<uint32_t>>(std::move(def));
+        case 8: return make_with<WordKey<uint64_t>>(std::move(def));
+        case 16: return make_with<PairKey>(std::move(def));
+        default: return make_with<BytesKey>(std::move(def));
+    }
+}
+
+}  // namespace skep

@@ -1,0 +1,148 @@
+// What every map does by default: refuse, with the errno that Linux gives for an operation that a
+// type does not have (EOPNOTSUPP).
+#include <algorithm>
+#include <cerrno>
+#include <new>
+
+#include <skep/map.hpp>
+
+#include "maps/create.hpp"
+#include "maps/map_types.hpp"
+#include "maps/table.hpp"
+#include "vm/base/try.hpp"
+
+namespace skep {
+namespace {
+
+uint32_t next_map_id() noexcept {
+    static constinit std::atomic<uint32_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+}  // namespace
+
+Map::Map(MapDef def) : def_(std::move(def)), id_(next_map_id()) {}
+
+std::byte* Map::lookup(const std::byte*, MapCaller) noexcept { return nullptr; }
+std::byte* Map::lookup_percpu(const std::byte*, unsigned) noexcept { return nullptr; }
+long Map::update(const std::byte*, const std::byte*, uint64_t, MapCaller) noexcept {
+    return -EOPNOTSUPP;
+}
+long Map::erase(const std::byte*, MapCaller) noexcept { return -EOPNOTSUPP; }
+long Map::push(const std::byte*, uint64_t, MapCaller) noexcept { return -EOPNOTSUPP; }
+long Map::pop(std::byte* value, MapCaller) noexcept {
+    std::fill_n(value, def_.value_size, std::byte{0});
+    return -EOPNOTSUPP;
+}
+long Map::peek(std::byte* value, MapCaller) noexcept {
+    std::fill_n(value, def_.value_size, std::byte{0});
+    return -EOPNOTSUPP;
+}
+Map* Map::lookup_map(const std::byte*, MapCaller) noexcept { return nullptr; }
+const Executable* Map::executable(uint32_t) noexcept { return nullptr; }
+long Map::for_each(Visit, void*, MapCaller) noexcept { return -EOPNOTSUPP; }
+
+uint64_t Map::host_value_size() const noexcept { return def_.value_size; }
+long Map::host_lookup(const std::byte*, std::span<std::byte>, uint64_t) noexcept {
+    return -EOPNOTSUPP;
+}
+long Map::host_update(const std::byte*, std::span<const std::byte>, uint64_t) noexcept {
+    return -EOPNOTSUPP;
+}
+long Map::host_erase(const std::byte*) noexcept { return -EOPNOTSUPP; }
+long Map::next_key(const std::byte*, std::byte*) noexcept { return -EOPNOTSUPP; }
+long Map::set_map(const std::byte*, std::shared_ptr<Map>, uint64_t) noexcept { return -EOPNOTSUPP; }
+long Map::set_executable(const std::byte*, std::shared_ptr<const Executable>, uint64_t) noexcept {
+    return -EOPNOTSUPP;
+}
+
+long Map::freeze() noexcept {
+    // Linux refuses where programs change objects inside values.
+    if (!def_.fields.empty()) return -EOPNOTSUPP;
+    return frozen_.exchange(true, std::memory_order_relaxed) ? -EBUSY : 0;
+}
+
+std::optional<std::byte*> Map::direct_value(uint32_t) noexcept { return std::nullopt; }
+
+ValueCopy::ValueCopy(const MapDef& def) : size_(def.value_size) {
+    if (def.fields.empty()) return;
+    uint32_t at = 0;
+    for (const SpecialField& field : def.fields) {
+        const uint32_t begin = std::clamp(field.offset, at, size_);
+        if (begin > at) plain_.push_back({at, begin - at});
+        at = std::max(at, begin + std::min(field.size, size_ - begin));
+    }
+    if (at < size_) plain_.push_back({at, size_ - at});
+    if (plain_.empty()) plain_.push_back({0, 0});
+}
+
+void ValueCopy::overwrite(std::byte* to, const std::byte* from) const noexcept {
+    if (plain_.empty()) return relaxed_copy(to, from, size_);
+    for (const Segment& s : plain_) relaxed_copy(to + s.offset, from + s.offset, s.size);
+}
+
+void ValueCopy::initialise(std::byte* to, const std::byte* from) const noexcept {
+    if (!plain_.empty()) relaxed_zero(to, size_);
+    overwrite(to, from);
+}
+
+void ValueCopy::read(std::byte* to, const std::byte* from) const noexcept {
+    if (!plain_.empty()) std::fill_n(to, size_, std::byte{0});
+    overwrite(to, from);
+}
+
+TableMap::TableMap(MapDef definition, bool percpu)
+    : Map(std::move(definition)),
+      percpu_(percpu),
+      cpus_(percpu ? cpu_slots() : 1),
+      has_lock_(std::ranges::any_of(
+          def().fields, [](const SpecialField& f) { return f.kind == FieldKind::SpinLock; })),
+      copy_(def()) {}
+
+namespace {
+
+Result<std::shared_ptr<Map>> make(MapDef def) {
+    switch (def.type) {
+        case MapType::Array:
+        case MapType::PercpuArray: return make_array(std::move(def));
+        case MapType::Hash:
+        case MapType::PercpuHash:
+        case MapType::LruHash:
+        case MapType::LruPercpuHash: return make_hash(std::move(def));
+        default: break;
+    }
+    return fail(ErrorCode::UnsupportedMapType, "map \"" + def.name + "\": maps of type " +
+                                                   std::string(map_type_info(def.type)->name) +
+                                                   " cannot be made");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Map>> create_map(MapDef def) {
+    SKEP_CHECK(check_map_def(def));
+    if (def.contents.size() > def.value_size) {
+        return fail(ErrorCode::BadMapContents,
+                    "map \"" + def.name + "\": " + std::to_string(def.contents.size()) +
+                        " bytes of contents for a value of " + std::to_string(def.value_size));
+    }
+    if (!def.contents.empty() && def.type != MapType::Array) {
+        return fail(ErrorCode::BadMapContents,
+                    "map \"" + def.name + "\": only arrays take initial contents");
+    }
+    const uint32_t value_size = def.value_size;
+    for (const SpecialField& field : def.fields) {
+        if (field.offset > value_size || field.size > value_size - field.offset) {
+            return fail(ErrorCode::BadMapDef,
+                        "map \"" + def.name + "\": a special field at offset " +
+                            std::to_string(field.offset) + " leaves the value of " +
+                            std::to_string(value_size) + " bytes");
+        }
+    }
+    try {
+        return make(std::move(def));
+    } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::OutOfMemory, "no memory for a map");
+    }
+}
+
+}  // namespace skep

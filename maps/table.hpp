@@ -1,0 +1,77 @@
+// What the table-like maps share: whom the definition's flags let read and write, and how values
+// are copied when they contain objects that only helpers may touch.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <vector>
+
+#include <skep/map.hpp>
+
+#include "maps/relaxed_copy.hpp"
+#include "vm/sync/slots.hpp"
+
+namespace skep {
+
+constexpr uint64_t round_up(uint64_t n, uint64_t multiple) noexcept {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+// Copies values around the special fields of a definition: timers, locks, kptrs ... are never
+// written from outside and never read out.
+class ValueCopy {
+public:
+    explicit ValueCopy(const MapDef& def);
+
+    uint32_t size() const noexcept { return size_; }
+    // Over a live value: its special fields stay as they are.
+    void overwrite(std::byte* to, const std::byte* from) const noexcept;
+    // Into an unused value: its special fields become zero.
+    void initialise(std::byte* to, const std::byte* from) const noexcept;
+    // Out of a value: special fields read as zero.
+    void read(std::byte* to, const std::byte* from) const noexcept;
+
+private:
+    struct Segment {
+        uint32_t offset = 0;
+        uint32_t size = 0;
+    };
+    uint32_t size_;
+    std::vector<Segment> plain_;  // empty: the whole value is plain bytes
+};
+
+class TableMap : public Map {
+public:
+    uint64_t host_value_size() const noexcept override {
+        return percpu_ ? round_up(def().value_size, 8) * cpus_ : def().value_size;
+    }
+
+protected:
+    TableMap(MapDef def, bool percpu);
+
+    // 0, or the errno with which Linux refuses the caller.
+    long program_write_error() const noexcept {
+        return (def().flags & map_flags::kRdonlyProg) != 0 ? -EPERM : 0;
+    }
+    bool program_reads() const noexcept { return (def().flags & map_flags::kWronlyProg) == 0; }
+    long host_write_error() const noexcept {
+        return frozen() || (def().flags & map_flags::kRdonly) != 0 ? -EPERM : 0;
+    }
+    long host_read_error(uint64_t flags = 0) const noexcept {
+        if ((flags & ~map_flags::kLock) != 0) return -EINVAL;
+        if ((def().flags & map_flags::kWronly) != 0) return -EPERM;
+        return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
+    }
+    // What the update flags of the type may be. Per-CPU and LRU maps know no BPF_F_LOCK.
+    long update_flags_error(uint64_t flags) const noexcept {
+        if ((flags & ~map_flags::kLock) > map_flags::kExist) return -EINVAL;
+        return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
+    }
+
+    const bool percpu_;
+    const unsigned cpus_;
+    const bool has_lock_;  // values hold a bpf_spin_lock
+    const ValueCopy copy_;
+};
+
+}  // namespace skep
