@@ -74,7 +74,8 @@ constexpr auto kExpectations = std::to_array<Expectation>({
     {"disasm", disasm_section},
 });
 
-constexpr auto kInputs = std::to_array<std::string_view>({"asm", "raw", "mem", "prog", "fuel"});
+constexpr auto kInputs =
+    std::to_array<std::string_view>({"asm", "raw", "mem", "prog", "fuel", "kernel"});
 constexpr auto kRunExpectations = std::to_array<std::string_view>({"result", "trap", "after"});
 
 // --- expectations of runs ------------------------------------------------------------------------

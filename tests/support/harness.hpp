@@ -6,6 +6,7 @@
 //   -- mem            hex bytes behind r1 (r2 = length); packet types: the packet
 //   -- prog TYPE      program type, `raw` if absent
 //   -- fuel N         units of fuel, otherwise the engine's default
+//   -- kernel WHY     why the running kernel is not asked, where it defines less than Skep does
 // Expectations, each held to what really happens, in any number:
 //   -- result 0x..    every engine ends with this r0
 //   -- trap NAME [N]  every engine traps so (at slot N)

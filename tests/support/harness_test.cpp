@@ -38,7 +38,7 @@ TEST(Harness, AFileIsWrittenAsItWasRead) {
 TEST(Harness, RightExpectationsPass) {
     EXPECT_TRUE(complaints_of("-- asm\nr0 = 3\nexit\n-- result 0x3\n").empty());
     EXPECT_TRUE(complaints_of("-- asm\nr0 = 3\nexit\n-- result\n3\n").empty());
-    EXPECT_TRUE(complaints_of("-- asm\ngoto -1\n-- trap fuel\n").empty());
+    EXPECT_TRUE(complaints_of("-- fuel 9\n-- asm\ngoto -1\n-- trap fuel\n").empty());
     EXPECT_TRUE(complaints_of("-- mem\n01 02\n-- asm\n*(u8 *)(r1 + 1) = 9\nexit\n-- after\n01 09\n")
                     .empty());
 }
@@ -47,8 +47,8 @@ TEST(Harness, WrongExpectationsAreReported) {
     const char* wrong[] = {
         "-- asm\nr0 = 3\nexit\n-- result 0x4\n",
         "-- asm\nr0 = 3\nexit\n-- trap fuel\n",
-        "-- asm\ngoto -1\n-- result 0x0\n",
-        "-- asm\ngoto -1\n-- trap fuel 1\n",
+        "-- fuel 9\n-- asm\ngoto -1\n-- result 0x0\n",
+        "-- fuel 9\n-- asm\ngoto -1\n-- trap fuel 1\n",
         "-- asm\nr0 = 3\nexit\n-- disasm\n0: r0 = 4\n1: exit\n",
         "-- asm\nr0 = 3\nexit\n-- error syntax\n",
         "-- asm\nr0 : 3\nexit\n-- result 0x0\n",
