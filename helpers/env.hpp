@@ -50,6 +50,10 @@ inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3,
 inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
 }  // namespace region
 
+// The interrupt flag is polled when a quantum of fuel is used up.
+inline constexpr uint64_t kFuelQuantum = 64 * 1024;
+inline constexpr uint64_t kDefaultFuel = uint64_t{1} << 26;
+
 constexpr uint64_t guest_address(uint32_t region, uint32_t offset) {
     return uint64_t{region} << 32 | offset;
 }
@@ -83,7 +87,9 @@ struct TailTarget;
 
 struct HelperEnv {
     // Hot: read or written by generated code.
-    int64_t fuel = 0;                // units left; charged before the thing that costs happens
+    // Units left of the current quantum; charged before the thing that costs happens. Below zero:
+    // refill() takes the next quantum from `fuel_reserve` and polls the interrupt flag, or traps.
+    int64_t fuel = 0;
     uint64_t stack_top = 0;          // r10 of the current frame: host or guest address by mode
     void* ctx = nullptr;             // host struct of the context
     PacketBuffer* packet = nullptr;  // null for programs without a packet
@@ -95,8 +101,10 @@ struct HelperEnv {
     uint32_t depth = 0;       // local calls and callbacks open
     TrapCode trap = TrapCode::None;
     bool sandbox = false;  // addresses in registers are guest addresses
+    bool packet_writable = false;
     uint32_t trap_slot = 0;
     uint64_t may_goto_left = 0;
+    uint64_t fuel_reserve = 0;  // units beyond the current quantum
 
     const Services* services = nullptr;
     const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
@@ -115,8 +123,37 @@ struct HelperEnv {
     LedgerEntry ledger[kLedgerSize];
     uint32_t ledger_count = 0;
 
+    // What the engine answers for helpers. `find_function`: the subprogram that starts at a slot of
+    // the running image, or null. `find_program`: what a slot of a program array leads to, or null.
+    const Callable* (*find_function)(const HelperEnv& env, uint32_t slot) noexcept = nullptr;
+    const TailTarget* (*find_program)(const HelperEnv& env, Map& map,
+                                      uint32_t index) noexcept = nullptr;
+    uint32_t attach_type = ~uint32_t{0};  // of the program; ~0 = not known
+    int64_t retval = 0;                   // cgroup programs: what the system call will return
+    uint64_t attach_cookie = 0;
+
+    // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory
+    // that helpers lend to callbacks (keys of for_each_map_elem).
+    Map* dynamic_maps[region::kFirstMap - region::kFirstDynamic] = {};
+    uint32_t dynamic_count = 0;
+    uint32_t scratch_used = 0;
+    alignas(8) std::byte scratch[4096];
+
     // Charges `units`; false if the run is out of fuel or interrupted (trap is set).
-    bool charge(uint64_t units) noexcept;
+    bool charge(uint64_t units) noexcept {
+        if (fuel >= 0 && units <= static_cast<uint64_t>(fuel)) [[likely]] {
+            fuel -= static_cast<int64_t>(units);
+            return true;
+        }
+        return charge_slowly(units);
+    }
+    // For engines that subtracted one unit themselves and found `fuel` below zero: true if the run
+    // may go on.
+    bool refill() noexcept {
+        fuel = 0;
+        return charge_slowly(1);
+    }
+    bool charge_slowly(uint64_t units) noexcept;
     // Ends the run: the engine leaves after the helper returned. Keeps the first trap.
     void fail(TrapCode code) noexcept {
         if (trap == TrapCode::None) trap = code;

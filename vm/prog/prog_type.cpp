@@ -140,8 +140,8 @@ std::vector<std::string_view> nearest(std::string_view name,
         const size_t longest = std::max(name.size(), candidate.size());
         if (distance * 3 <= longest * 2) scored.emplace_back(distance, candidate);
     }
-    std::stable_sort(scored.begin(), scored.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    // Pairs order by distance, then name.
+    std::sort(scored.begin(), scored.end());
     std::vector<std::string_view> result;
     for (const auto& [distance, candidate] : scored) {
         if (result.size() == count) break;
@@ -256,6 +256,12 @@ std::optional<uint32_t> find_attach_type(std::string_view name) {
     return std::nullopt;
 }
 
+std::vector<std::string_view> similar_names(std::string_view name,
+                                            std::span<const std::string_view> candidates,
+                                            size_t count) {
+    return nearest(name, {candidates.begin(), candidates.end()}, count);
+}
+
 std::vector<std::string_view> similar_types(std::string_view name, size_t count) {
     std::vector<std::string_view> names;
     for (const ProgType& type : kProgTypes) names.push_back(type.name);
@@ -281,8 +287,9 @@ std::vector<std::string_view> similar_sections(std::string_view section, size_t 
         return std::min(edit_distance(section, name),
                         edit_distance(head, name) + (head != section));
     };
-    std::stable_sort(result.begin(), result.end(),
-                     [&](std::string_view a, std::string_view b) { return score(a) < score(b); });
+    std::sort(result.begin(), result.end(), [&](std::string_view a, std::string_view b) {
+        return std::pair(score(a), a) < std::pair(score(b), b);
+    });
     if (result.size() > count) result.resize(count);
     return result;
 }

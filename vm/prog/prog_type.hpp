@@ -172,6 +172,10 @@ TypeChoice parse_type(std::string_view name);
 std::string_view attach_type_name(uint32_t attach_type);
 std::optional<uint32_t> find_attach_type(std::string_view name);
 // Names close to an unknown one, for messages; best first, at most `count`.
+// Of `candidates`, the nearest to `name` by edit distance.
+std::vector<std::string_view> similar_names(std::string_view name,
+                                            std::span<const std::string_view> candidates,
+                                            size_t count = 3);
 std::vector<std::string_view> similar_types(std::string_view name, size_t count = 3);
 std::vector<std::string_view> similar_sections(std::string_view section, size_t count = 3);
 

@@ -1,0 +1,52 @@
+// Object arguments of sandboxed programs: see the header.
+#include "helpers/guest_objects.hpp"
+
+#include "helpers/guest.hpp"
+
+namespace skep::guest {
+
+bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64_t& out) noexcept {
+    switch (arg.kind) {
+        case ArgKind::RingbufRecord: {
+            // Which record it is, and whether it is reserved, the helper finds in the ledger: here
+            // only that the address is memory of the run.
+            std::byte* host = memory(env, value, 1, false);
+            out = reinterpret_cast<uintptr_t>(host);
+            return host != nullptr;
+        }
+        case ArgKind::Dynptr: {
+            constexpr uint64_t kDynptrBytes = 16;
+            if (value >> 32 != region::kStack || value % 8 != 0) return false;
+            std::byte* host = memory(env, value, kDynptrBytes, true);
+            out = reinterpret_cast<uintptr_t>(host);
+            return host != nullptr;
+        }
+        case ArgKind::SpinLock:
+        case ArgKind::Timer:
+        case ArgKind::KptrSlot: {
+            // The field's kind and place inside the value are the map's business.
+            std::byte* host = memory(env, value, 4, true);
+            out = reinterpret_cast<uintptr_t>(host);
+            return host != nullptr && value >> 32 >= region::kFirstDynamic;
+        }
+        case ArgKind::BtfObject:
+        case ArgKind::Socket: out = 0; return value == 0 && arg.has(arg_flag::kNullable);
+        default: return false;
+    }
+}
+
+uint64_t address_of_object(HelperEnv& env, const std::byte* pointer) noexcept {
+    if (pointer == nullptr) return 0;
+    for (uint32_t number = 0; number < env.region_count; ++number) {
+        const Region& region = env.regions[number];
+        if (region.kind != static_cast<uint32_t>(RegionKind::Memory)) continue;
+        const auto base = reinterpret_cast<uintptr_t>(region.base);
+        const auto at = reinterpret_cast<uintptr_t>(pointer);
+        if (at < base || at - base >= region.readable) continue;
+        return guest_address(number, region.lo + static_cast<uint32_t>(at - base));
+    }
+    env.fail(TrapCode::Unsupported);
+    return 0;
+}
+
+}  // namespace skep::guest
