@@ -107,7 +107,7 @@ Result<void> Object::Impl::read_kconfig_map() {
     def.key_size = 4;
     def.value_size = static_cast<uint32_t>(end);
     def.max_entries = 1;
-    def.flags = map_flags::kRdonlyProg;
+    def.flags = map_flags::kRdonlyProg | map_flags::kMmapable;
     def.value_btf = btf->find(".kconfig", BtfKind::Datasec);
     def.btf = btf;
     def.frozen = true;

@@ -524,7 +524,8 @@ Result<void> Object::Impl::read_btf_entries(size_t index) {
         const uint64_t addend = it->has_addend
                                     ? static_cast<uint64_t>(it->addend)
                                     : ByteView(section.data).read<uint64_t>(it->offset).value_or(0);
-        const uint64_t target = symbol.value + addend;
+        const bool included = old_binutils && symbol.type != elf::SymbolType::Section;
+        const uint64_t target = (included ? 0 : symbol.value) + addend;
         std::string name;
         if (symbol.section < relocations.size() && symbol.section != 0) {
             if (const int32_t map = map_at(symbol.section, target);
