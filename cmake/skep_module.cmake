@@ -15,8 +15,6 @@ add_library(skep_options INTERFACE)
 target_include_directories(skep_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/vm/include)
 target_compile_options(skep_options INTERFACE
   -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -fno-strict-aliasing
-  # clang reports std::stable_sort of libstdc++ 12, which uses a function that C++17 deprecated.
-  $<$<CXX_COMPILER_ID:Clang>:-Wno-deprecated-declarations>
   $<$<BOOL:${SKEP_WERROR}>:-Werror>)
 target_link_libraries(skep_options INTERFACE Threads::Threads)
 find_package(Threads REQUIRED)

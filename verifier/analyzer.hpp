@@ -1,0 +1,402 @@
+// One analysis of one program: the abstract machine, its checks, and the search over its paths.
+//
+// The class is split over files by concern:
+//   structure.cpp   what can be seen without running: control flow, calls, stack depth
+//   explore.cpp     the search: branches that wait, kept states, pruning, budgets
+//   subsume.cpp     when one state covers another
+//   step.cpp        one instruction: dispatch, numbers, moves
+//   pointer.cpp     arithmetic on pointers
+//   branch.cpp      conditional jumps and what they teach
+//   memory.cpp      loads, stores and atomics, by kind of memory
+//   stack.cpp       the stack frame, byte by byte
+//   call.cpp        helpers, subprograms, callbacks; args.cpp their arguments
+//   report.cpp      errors, the log, names of things
+//   facts.cpp       what engines may rely on
+// Transfer and checks work on the current state `st()` and do not know why it is being looked at.
+// Functions that return bool return false after reject(): the analysis ends there.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "verifier/cell.hpp"
+#include "verifier/liveness.hpp"
+#include "verifier/pool.hpp"
+#include "verifier/provenance.hpp"
+#include "verifier/scalar.hpp"
+#include "verifier/state.hpp"
+#include "verifier/verifier.hpp"
+#include "vm/btf/btf.hpp"
+#include "vm/prog/cfg.hpp"
+
+namespace skep {
+struct Helper;
+}  // namespace skep
+
+namespace skep::verifier {
+
+// Limits of Linux 6.18 that are the same for every policy.
+inline constexpr int64_t kMaxVarOff = int64_t{1} << 29;  // of a pointer's offset, either way
+inline constexpr uint32_t kMaxPacketOff = 0xffff;
+inline constexpr uint64_t kLinuxInsns = 1'000'000;
+inline constexpr uint32_t kLinuxPendingJumps = 8192;
+inline constexpr size_t kMaxPathSteps = 32;  // of Analysis::path
+
+struct CallInfo;
+
+// What Mem and Btf cells point to.
+struct ObjectDesc {
+    uint32_t size = 0;
+    uint32_t btf_id = 0;
+    const Btf* btf = nullptr;
+    bool operator==(const ObjectDesc&) const = default;
+};
+
+// A map as the analysis knows it: one of the program's, or the inner one of such.
+struct MapRef {
+    const MapDef* def = nullptr;
+    int32_t program_index = -1;
+};
+
+// A state kept at a slot, to prune later visits.
+struct Checkpoint {
+    State state;
+    Checkpoint* parent = nullptr;
+    Checkpoint* next = nullptr;  // at the same slot
+    uint32_t branches = 1;       // paths from here that have not ended
+    uint32_t hits = 0, misses = 0;
+    // A path from here ended in a state that was still open: what is known to be imprecise may
+    // change until that one is done.
+    Checkpoint* waits_for = nullptr;
+    uint32_t serial = 0;
+    bool forced = false;
+    bool dropped = false;  // no longer in its slot's list
+    std::vector<uint32_t> trail;
+};
+
+enum class Compare : uint8_t {
+    Normal,  // scalars that no proof used may differ
+    Range,   // every live scalar must be covered
+    Exact,   // nothing may differ
+};
+
+class Analyzer {
+public:
+    Analyzer(const Program& program, const AnalyzeOptions& options);
+    ~Analyzer();
+    Analyzer(const Analyzer&) = delete;
+    Analyzer& operator=(const Analyzer&) = delete;
+
+    Analysis run();
+    // The next run records the branches that it takes, for Analysis::path.
+    void record_trail() { record_trail_ = true; }
+    const ScalarPool& pool() const { return pool_; }
+    const Provenance& provenance() const { return provenance_; }
+
+private:
+    friend class Subsumption;
+    friend class Printer;
+
+    // --- structure.cpp
+    bool check_program();
+    bool check_control_flow();
+    bool check_calls();
+    bool check_stack_depth();
+    bool check_map_use();
+    bool check_map_and_program(const MapDef& map);
+    uint32_t subprogram_index(uint32_t slot) const;
+
+    // --- explore.cpp
+    bool explore_all();
+    bool explore(State start);
+    bool run_path();
+    enum class Visit : uint8_t { Continue, Pruned, Failed };
+    Visit visit(uint32_t slot);
+    bool push_branch(State state);
+    void path_ends();
+    void release(Checkpoint* checkpoint);
+    void clean(State& state);
+    bool over_budget();
+    Checkpoint* keep(bool forced);
+    State entry_state(uint32_t subprogram);
+    bool global_entry(uint32_t subprogram, State& state);
+    void widen(const State& before, State& now);
+    Checkpoint* previous_visit(Checkpoint* from, uint32_t slot);
+
+    void clean_stack(State& state, unsigned frame, const StackMask& live);
+    void drop_single_links(State& state);
+    bool waits(Checkpoint* checkpoint);
+    void wait_for(Checkpoint* open);
+    bool entry_arguments(State& state);
+    void find_prune_points();
+    CallReads call_reads(uint32_t slot) const;
+    void observe();
+
+    // --- step.cpp
+    bool step();
+    bool step_alu(const Insn& insn);
+    bool step_mov(const Insn& insn);
+    bool step_unary(const Insn& insn);
+    bool step_imm64(const Insn& insn);
+    bool step_load_packet(const Insn& insn);
+    bool step_exit();
+    bool step_addr_space_cast(const Insn& insn);
+    bool read_reg(unsigned reg);
+    bool write_reg(unsigned reg);
+
+    // --- numbers
+    const Scalar& num(const Cell& cell) const { return pool_[cell.scalar]; }
+    uint32_t intern(const Scalar& s) { return pool_.intern(s); }
+    Cell number(const Scalar& s, uint32_t from = 0, uint32_t from2 = 0);
+    Cell unknown() { return number(Scalar::unknown()); }
+    Cell constant(uint64_t v) { return number(Scalar::constant(v)); }
+    uint32_t const_index(uint64_t v) { return intern(Scalar::constant(v)); }
+    void need(const Cell& cell) {
+        if (cell.is_scalar()) provenance_.mark(cell.ref);
+    }
+    uint32_t fresh_id() { return next_id_++; }
+    void link_ids(Cell& from, Cell& to);
+    bool scalar_alu(const Insn& insn, Cell& dst, const Cell& src);
+
+    // --- pointer.cpp
+    bool pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& pointer, const Cell& offset,
+                     unsigned pointer_reg, bool dst_is_pointer);
+    bool sane_offset(const Cell& cell, const Scalar& s, const char* what);
+    bool pointer_difference(Cell& dst, const Cell& src);
+
+    // --- branch.cpp
+    bool step_branch(const Insn& insn);
+    bool step_may_goto(const Insn& insn);
+    int decide(const Insn& insn, const Cell& dst, const Cell& src) const;
+    bool refine_numbers(State& state, const Insn& insn, bool taken);
+    void sync_links(State& state, const Cell& known, uint32_t node);
+    void resolve_null(State& state, uint32_t id, bool is_null, uint32_t ref);
+    void make_nonnull(Cell& cell);
+    void learn_packet_range(const Insn& insn, State& taken, State& next);
+    void set_packet_range(State& state, const Cell& pointer, bool open);
+
+    // --- memory.cpp
+    bool step_load(const Insn& insn);
+    bool step_store(const Insn& insn);
+    bool step_atomic(const Insn& insn);
+    // An access of `size` bytes through register `reg` at `off`. Loads fill `out`, stores take
+    // `value` (null: a number of which nothing is known).
+    bool access(unsigned reg, int32_t off, unsigned size, bool store, const Cell* value, Cell* out,
+                bool sign, bool atomic = false);
+    bool access_context(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                        const Cell* value, Cell* out);
+    bool access_map_value(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                          Cell* out);
+    Cell context_value(const CtxField& field, unsigned size);
+    bool access_buffer(const Cell& cell, unsigned reg, int64_t at, unsigned size, bool store,
+                       Cell* out);
+    bool check_same_kind(CellType type);
+    bool check_atomic_target(const Cell& target, unsigned reg);
+    bool access_socket(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                       Cell* out);
+    bool access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                    Cell* out);
+    // Bounds of [off + variable part, + size) against `limit` bytes, both ends.
+    bool check_region(const Cell& cell, unsigned reg, int64_t off, uint64_t size, uint64_t limit,
+                      bool zero_size, const char* what);
+    bool check_packet(const Cell& cell, unsigned reg, int64_t off, uint64_t size, bool zero_size);
+    bool check_map_fields(const Cell& cell, unsigned reg, int64_t off, uint64_t size);
+    bool check_alignment(const Cell& cell, unsigned reg, int32_t off, unsigned size);
+    bool check_constant_offset(const Cell& cell, unsigned reg, const char* what, bool allow_fixed);
+    bool frozen_load(const Cell& cell, int32_t off, unsigned size, Cell* out);
+    Cell loaded(unsigned size);
+    Cell pointer(CellType type, uint8_t flags = 0, uint16_t object = 0);
+
+    // --- stack.cpp
+    bool access_stack(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                      const Cell* value, Cell* out);
+    bool stack_bounds(const Cell& cell, unsigned reg, int64_t off, uint64_t size, bool store,
+                      int64_t& low, int64_t& high);
+    bool stack_read(unsigned frame, int off, unsigned size, Cell& out);
+    bool stack_write(unsigned frame, int off, unsigned size, const Cell* value);
+    bool stack_write_variable(unsigned frame, int low, int high, const Cell* value, unsigned size);
+    bool stack_read_variable(unsigned frame, int low, int high, Cell& out);
+    bool spoil(unsigned frame, int low, int high);  // special slots that a write destroys
+    // A helper's read or write of [off, off + size) bytes.
+    bool stack_range(const Cell& cell, unsigned reg, uint64_t size, bool writes, bool uninit,
+                     bool zero_size);
+    Tag tag_at(const State& state, unsigned frame, int off) const;
+    bool stack_number(unsigned frame, int off, unsigned size, std::optional<uint64_t>& value,
+                      bool precise);
+
+    // --- call.cpp
+    bool step_call(const Insn& insn);
+    bool step_call_local(const Insn& insn);
+    bool enter_subprogram(State& state, uint32_t subprogram, uint32_t call_slot, FrameRole role);
+    bool leave_subprogram();
+    bool call_global(const Insn& insn, uint32_t subprogram);
+    void clear_packet_pointers(State& state);
+    void clobber_caller_saved(State& state);
+    bool release_reference(uint32_t ref);
+    uint32_t acquire(uint32_t slot);
+    bool check_holds_at_exit(const char* what, bool program_end);
+    bool check_return_value();
+    bool check_helper_allowed(const Helper& helper);
+    bool finish_call(CallInfo& call);
+    bool set_result(CallInfo& call);
+    bool acquires(const CallInfo& call) const;
+    Cell scalar_result(const CallInfo& call);
+    bool start_callback(CallInfo& call);
+    void callback_arguments(const CallInfo& call, Frame& frame);
+    bool return_is_64bit() const;
+
+    // --- args.cpp
+    bool check_argument(CallInfo& call, unsigned index);
+    bool bad_argument(const CallInfo& call, unsigned index, const Cell& cell, const char* expected);
+    bool memory_argument(const CallInfo& call, unsigned index, bool writes);
+    bool helper_memory(CallInfo& call, unsigned reg, uint64_t size, bool writes, bool uninit,
+                       bool zero_size);
+    bool write_stack_from_helper(const Cell& target, unsigned reg, uint64_t size);
+    bool size_argument(CallInfo& call, unsigned index);
+    bool key_argument(CallInfo& call, unsigned index);
+    bool const_string(CallInfo& call, unsigned index);
+    bool unmoved(unsigned reg);
+    bool check_map_helper(const CallInfo& call);
+    bool check_special(CallInfo& call);
+    bool check_snprintf(CallInfo& call);
+    bool packet_readable_by_helpers() const;
+    bool packet_writable() const;
+
+    // --- global_call.cpp
+    struct Parameter {
+        enum Kind : uint8_t { Number, Context, Memory };
+        Kind kind = Number;
+        bool known = false;    // the function has a prototype
+        bool present = false;  // and this parameter
+        bool nonnull = false;
+        bool unsupported = false;
+        uint32_t size = 0;
+    };
+    Parameter parameter(uint32_t subprogram, uint32_t index) const;
+    bool is_context_name(std::string_view name) const;
+    bool global_memory(const Cell& cell, unsigned reg, uint32_t size);
+    bool changes_packet(uint32_t subprogram);
+    bool helper_changes_packet(uint32_t slot) const;
+
+    // --- protocol.cpp
+    const char* name_of_field(FieldKind kind) const;
+    bool field_argument(const Cell& cell, unsigned reg, FieldKind kind);
+    bool spin_lock_argument(CallInfo& call, unsigned reg);
+    bool timer_argument(CallInfo& call, unsigned reg);
+    bool dynptr_argument(CallInfo& call, unsigned index);
+    bool special_slot(const Cell& cell, unsigned reg, const char* what, int& off);
+    bool put_special(unsigned frame, int off, unsigned slots, Tag tag, const Cell& cell);
+    void drop_special(unsigned frame, int off, unsigned slots);
+    const Cell* special_at(unsigned frame, int off, Tag tag);
+    bool spoil_special(unsigned frame, int off, Tag tag);
+    bool is_iter_next(uint32_t slot) const;
+    bool step_kfunc(const Insn& insn);
+    bool iterator_argument(int& off);
+    bool iterator_new();
+    bool iterator_next();
+    bool iterator_destroy();
+    bool converges(const Checkpoint& kept) const;
+    bool same_iterator_depths(const State& a, const State& b) const;
+
+    // --- btf_access.cpp
+    bool socket_field_allowed(CellType type, int64_t off, unsigned size) const;
+    bool context_pointer_maybe_null(const CtxField& field) const;
+    Cell btf_object(std::string_view name, uint8_t flags);
+    Cell context_argument(uint32_t off, unsigned size);
+    std::optional<BtfType> traced_prototype() const;
+    bool typed_argument(uint32_t index, unsigned size, Cell& out);
+    bool iter_argument(const BtfType& proto, uint32_t index, unsigned size, Cell& out);
+    bool ends_in_flexible_array(const Btf& btf, const BtfType& type) const;
+    bool btf_argument(CallInfo& call, unsigned index);
+    bool same_or_first_member(const Btf& btf, uint32_t id, std::string_view wanted,
+                              int32_t off) const;
+    bool btf_result(CallInfo& call, Cell& r0);
+    bool percpu_result(CallInfo& call, Cell& r0);
+    bool step_kernel_variable(const Insn& insn);
+    bool is_percpu_variable(const Btf& btf, uint32_t var) const;
+    bool access_map_handle(const Cell& cell, unsigned reg, int64_t off, unsigned size, bool store,
+                           Cell* out);
+
+    // --- report.cpp
+    bool reject(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
+    bool unsupported(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
+    std::string name_of_cell(const Cell& cell) const;
+    std::string print_cell(const Cell& cell) const;
+    void log_line(const char* format, ...) __attribute__((format(printf, 2, 3)));
+    void log_state(const State& state);
+    void log_insn(uint32_t slot);
+    void relax(const char* what);
+    void beyond(const char* what);
+    void fill_error();
+
+    // --- facts.cpp
+    void fact_access(Memory memory, const Cell& cell, int64_t off);
+    void note_call_facts(const CallInfo& call);
+    void worst_case(Facts& facts) const;
+    void finish_facts(Analysis& analysis);
+
+    State& st() { return current_; }
+    const Insn& insn_at(uint32_t slot) const { return program_.insns[slot]; }
+    Cell& own_reg(unsigned r) { return current_.own_top().regs[r]; }
+    void set_reg(unsigned r, const Cell& cell) { current_.own_top().regs[r] = cell; }
+    uint16_t map_index(const MapDef* def, int32_t program_index);
+    const MapDef& map_of(const Cell& cell) const { return *maps_[cell.object].def; }
+    uint16_t object_index(const ObjectDesc& desc);
+    bool strict() const { return options_.policy >= Policy::Strict; }
+    bool extended() const { return options_.policy >= Policy::Extended; }
+
+    const Program& program_;
+    const AnalyzeOptions& options_;
+    Analysis result_;
+    std::unique_ptr<Cfg> cfg_;
+    std::unique_ptr<Liveness> liveness_;
+    ScalarPool pool_;
+    Provenance provenance_;
+    Arena arena_;
+    std::vector<MapRef> maps_;
+    std::vector<ObjectDesc> objects_;
+    uint32_t next_id_ = 1;
+    uint32_t zero_ = 0;  // pool index of the constant
+
+    State current_;
+    Checkpoint* parent_ = nullptr;
+    struct Pending {
+        State state;
+        Checkpoint* parent;
+        uint32_t from;  // slot of the branch
+        std::vector<uint32_t> trail;
+    };
+    std::vector<Pending> pending_;
+    std::vector<Checkpoint*> kept_;  // by slot: list heads
+    std::vector<Checkpoint*> all_checkpoints_;
+    uint64_t checkpoints_ = 0;
+    uint32_t serial_ = 0;
+    uint64_t jumps_ = 0, jumps_at_keep_ = 0, insns_at_keep_ = 0;
+    uint64_t started_ns_ = 0;
+    bool path_over_ = false;  // the current path ended, or was pruned
+
+    uint32_t slot_ = 0;  // being processed
+    bool failed_ = false;
+    std::vector<uint8_t> prune_points_;  // by slot
+    std::vector<uint8_t> force_points_;  // by slot: kept at every visit
+    std::vector<uint8_t> access_kind_;   // by slot: CellType of earlier visits + 1
+    std::vector<uint8_t> branch_seen_;   // by slot: bit 0 taken, bit 1 not taken
+    std::vector<uint8_t> reached_;       // by slot
+    std::vector<SlotFact> facts_;
+    std::vector<uint16_t> frame_bytes_;    // by subprogram: deepest stack byte
+    std::vector<uint8_t> global_state_;    // by subprogram: 1 wanted, 2 verified
+    std::vector<uint8_t> call_seen_;       // by slot
+    std::vector<uint8_t> escapes_;         // by subprogram: the frame's address leaves
+    std::vector<uint32_t> async_started_;  // by subprogram
+    std::vector<std::pair<uint32_t, uint32_t>> link_counts_;
+    std::vector<uint32_t> trail_;  // branches since the last kept state: slot * 2 + taken
+    bool record_trail_ = false;
+    bool verifying_global_ = false;
+    bool helper_access_ = false;
+};
+
+}  // namespace skep::verifier

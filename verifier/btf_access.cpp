@@ -1,0 +1,390 @@
+// Typed kernel objects: what loads through them give, which arguments they fit, and what tracing
+// contexts hold.
+#include <algorithm>
+#include <array>
+
+#include "helpers/table.hpp"
+#include "verifier/analyzer.hpp"
+#include "verifier/call_info.hpp"
+
+namespace skep::verifier {
+namespace {
+
+std::string_view btf_name(ObjectKind kind) {
+    switch (kind) {
+        case ObjectKind::None: return "";
+        case ObjectKind::Task: return "task_struct";
+        case ObjectKind::File: return "file";
+        case ObjectKind::Inode: return "inode";
+        case ObjectKind::Path: return "path";
+        case ObjectKind::Cgroup: return "cgroup";
+        case ObjectKind::SeqFile: return "seq_file";
+        case ObjectKind::Skb: return "sk_buff";
+        case ObjectKind::XdpBuff: return "xdp_buff";
+        case ObjectKind::LinuxBinprm: return "linux_binprm";
+        case ObjectKind::PtRegs: return "pt_regs";
+        case ObjectKind::Sock: return "sock";
+        case ObjectKind::SockCommon: return "sock_common";
+        case ObjectKind::Tcp6Sock: return "tcp6_sock";
+        case ObjectKind::TcpSock: return "tcp_sock";
+        case ObjectKind::TcpTimewaitSock: return "tcp_timewait_sock";
+        case ObjectKind::TcpRequestSock: return "tcp_request_sock";
+        case ObjectKind::Udp6Sock: return "udp6_sock";
+        case ObjectKind::UnixSock: return "unix_sock";
+        case ObjectKind::MptcpSock: return "mptcp_sock";
+        case ObjectKind::Socket: return "socket";
+        case ObjectKind::Kptr: return "";
+    }
+    return "";
+}
+
+struct FieldRange {
+    uint16_t off, size;
+};
+// Fields of struct bpf_tcp_sock that are 8 bytes wide; the others are 4.
+constexpr bool tcp_sock_access(int64_t off, unsigned size) {
+    constexpr int64_t kSize = 96;
+    if (off < 0 || off >= kSize || off % size != 0) return false;
+    const bool wide = off == 64 || off == 72;
+    return wide ? size == 8 : size == 4;
+}
+
+// struct bpf_sock: 4-byte fields; dst_port may be read as 2 or 4 bytes, others narrower too.
+constexpr bool sock_access(int64_t off, unsigned size, bool common_only) {
+    constexpr int64_t kSize = 80;
+    if (off < 0 || off + size > kSize || off % size != 0 || size > 4) return false;
+    if (off >= 46 && off < 48) return off == 46 ? false : false;
+    (void)common_only;
+    const int64_t field = off & ~int64_t{3};
+    switch (field) {
+        case 4:   // family
+        case 8:   // type
+        case 12:  // protocol
+        case 16:  // mark
+        case 20:  // priority
+        case 72:  // state
+        case 76:  // rx_queue_mapping
+        case 24:  // src_ip4
+        case 28:
+        case 32:
+        case 36:
+        case 40:  // src_ip6
+        case 44:  // src_port
+        case 52:  // dst_ip4
+        case 56:
+        case 60:
+        case 64:
+        case 68:  // dst_ip6
+            return true;
+        case 48: return off == 48 ? size <= 4 : off < 50 && size == 1;  // dst_port
+        case 0: return true;                                            // bound_dev_if
+        default: return false;
+    }
+}
+
+}  // namespace
+
+bool Analyzer::socket_field_allowed(CellType type, int64_t off, unsigned size) const {
+    switch (type) {
+        case CellType::TcpSock: return tcp_sock_access(off, size);
+        case CellType::XdpSock: return off == 0 && size == 4;
+        case CellType::SockCommon:
+            // Only what every kind of socket has.
+            if (off == 8 || off == 12 || off == 16 || off == 20) return false;
+            if ((off & ~int64_t{3}) == 0 && off >= 0) return sock_access(off, size, true);
+            return sock_access(off, size, true) &&
+                   !((off & ~int64_t{3}) >= 8 && (off & ~int64_t{3}) <= 20) &&
+                   (off & ~int64_t{3}) != 76;
+        case CellType::Socket: return sock_access(off, size, false);
+        default: return false;
+    }
+}
+
+bool Analyzer::context_pointer_maybe_null(const CtxField& field) const {
+    if (field.kind == CtxFieldKind::SockCommonPtr) return true;
+    const ProgKind kind = program_.type->kind;
+    return kind == ProgKind::SockOps || kind == ProgKind::SkLookup;
+}
+
+Cell Analyzer::btf_object(std::string_view name, uint8_t flags) {
+    const Btf* btf = options_.kernel_btf.get();
+    const uint32_t id = btf == nullptr ? 0 : btf->find(name, BtfKind::Struct);
+    return pointer(CellType::Btf, flags, object_index({.size = 0, .btf_id = id, .btf = btf}));
+}
+
+// What 8 bytes (or less) of a tracing context are.
+Cell Analyzer::context_argument(uint32_t off, unsigned size) {
+    const CtxLayout& layout = *program_.type->ctx;
+    if (layout.bytes_width != 8 || program_.type->kind == ProgKind::RawTracepoint ||
+        program_.type->kind == ProgKind::RawTracepointWritable) {
+        if (program_.type->kind == ProgKind::RawTracepointWritable && off == 0 && size == 8)
+            return pointer(CellType::TpBuffer);
+        return loaded(size);
+    }
+    Cell out = loaded(size);
+    typed_argument(off / 8, size, out);
+    return out;
+}
+
+// The prototype that a tracing program's arguments follow.
+std::optional<BtfType> Analyzer::traced_prototype() const {
+    const Btf* btf = options_.kernel_btf.get();
+    if (btf == nullptr || program_.attach_target.empty()) return std::nullopt;
+    const bool raw = program_.section.starts_with("tp_btf");
+    if (raw) {
+        const uint32_t id = btf->find("btf_trace_" + program_.attach_target, BtfKind::Typedef);
+        if (id == 0) return std::nullopt;
+        BtfType type = btf->resolved(id);
+        if (type.is(BtfKind::Ptr)) type = btf->resolved(type.type());
+        if (!type.is(BtfKind::FuncProto)) return std::nullopt;
+        return type;
+    }
+    std::string name = program_.attach_target;
+    if (program_.section.starts_with("lsm")) name = "bpf_lsm_" + name;
+    if (program_.section.starts_with("iter")) name = "bpf_iter_" + name;
+    const uint32_t id = btf->find(name, BtfKind::Func);
+    if (id == 0) return std::nullopt;
+    return btf->type(btf->type(id).type());
+}
+
+bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
+    const Btf* btf = options_.kernel_btf.get();
+    if (btf == nullptr)
+        return unsupported(ErrorCode::BtfNeeded,
+                           "the arguments of a %s program have types of the "
+                           "kernel: give its BTF",
+                           std::string(program_.type->name).c_str());
+    const auto proto = traced_prototype();
+    if (!proto) return true;  // nothing is known: numbers
+    uint32_t first = program_.section.starts_with("tp_btf") ? 1 : 0;
+    uint32_t at = index + first;
+    if (program_.section.starts_with("iter")) return iter_argument(*proto, index, size, out);
+    if (at >= proto->count()) {
+        const bool ret = at == proto->count() && (program_.section.starts_with("fexit") ||
+                                                  program_.section.starts_with("fmod_ret"));
+        if (ret) return true;
+        return reject(ErrorCode::BadContextField, "func '%s' doesn't have %u-th argument",
+                      program_.attach_target.c_str(), index + 1);
+    }
+    const BtfType type = btf->resolved(proto->param(at).type);
+    if (!type.is(BtfKind::Ptr)) return true;
+    const BtfType target = btf->resolved(type.type());
+    if (!target.is_composite()) return true;
+    if (size != 8)
+        return reject(ErrorCode::BadContextField, "func '%s' size %u must be 8",
+                      program_.attach_target.c_str(), size);
+    out = pointer(CellType::Btf, flag::kTrusted,
+                  object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
+    return true;
+}
+
+// Iterator programs get a pointer to a struct; here the context is that struct.
+bool Analyzer::iter_argument(const BtfType& proto, uint32_t index, unsigned size, Cell& out) {
+    const Btf* btf = options_.kernel_btf.get();
+    if (index >= proto.count())
+        return reject(ErrorCode::BadContextField, "iterator '%s' has no argument %u",
+                      program_.attach_target.c_str(), index + 1);
+    const BtfType type = btf->resolved(proto.param(index).type);
+    if (!type.is(BtfKind::Ptr) || size != 8) return true;
+    const BtfType target = btf->resolved(type.type());
+    if (!target.is_composite()) return true;
+    out = pointer(CellType::Btf, flag::kTrusted,
+                  object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
+    // All but the bookkeeping may be absent (the last call).
+    if (index > 0) {
+        out.flags |= flag::kMaybeNull;
+        out.id = fresh_id();
+    }
+    return true;
+}
+
+bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
+                          Cell* out) {
+    if (store)
+        return reject(ErrorCode::ReadOnlyMemory,
+                      "only read is supported: R%u points to a kernel object", reg);
+    const int64_t at = int64_t{cell.off} + off;
+    if (!num(cell).is_const())
+        return reject(ErrorCode::UnboundedOffset,
+                      "R%u is ptr_ invalid variable offset: off=%lld, "
+                      "var_off=%s",
+                      reg, static_cast<long long>(at), to_string(num(cell)).c_str());
+    const int64_t offset = at + static_cast<int64_t>(num(cell).value());
+    const ObjectDesc& desc = objects_[cell.object];
+    if (desc.btf == nullptr)
+        return unsupported(ErrorCode::BtfNeeded,
+                           "loads through a typed kernel pointer need the kernel's BTF");
+    if (offset < 0)
+        return reject(ErrorCode::OutOfBoundsAccess,
+                      "R%u is ptr_%s invalid negative access: off=%lld", reg,
+                      std::string(desc.btf->type(desc.btf_id).name()).c_str(),
+                      static_cast<long long>(offset));
+    const BtfType type = desc.btf->resolved(desc.btf_id);
+    if (static_cast<uint64_t>(offset) + size > type.size() &&
+        !ends_in_flexible_array(*desc.btf, type))
+        return reject(ErrorCode::OutOfBoundsAccess, "access beyond struct %s at off %lld size %u",
+                      std::string(type.name()).c_str(), static_cast<long long>(offset), size);
+    if (out == nullptr) return true;
+    *out = loaded(size);
+    if (size != 8) return true;
+    const auto field = desc.btf->field_at(desc.btf_id, static_cast<uint32_t>(offset));
+    if (!field || field->offset != static_cast<uint32_t>(offset)) return true;
+    const BtfType member = desc.btf->resolved(field->type);
+    if (!member.is(BtfKind::Ptr)) return true;
+    const BtfType target = desc.btf->resolved(member.type());
+    if (!target.is_composite()) return true;
+    *out = pointer(CellType::Btf, flag::kUntrusted,
+                   object_index({.size = target.size(), .btf_id = target.id(), .btf = desc.btf}));
+    return true;
+}
+
+bool Analyzer::ends_in_flexible_array(const Btf& btf, const BtfType& type) const {
+    if (!type.is_composite() || type.count() == 0) return false;
+    const BtfMember last = type.member(type.count() - 1);
+    const BtfType member = btf.resolved(last.type);
+    return member.is(BtfKind::Array) && member.array().count == 0;
+}
+
+bool Analyzer::btf_argument(CallInfo& call, unsigned index) {
+    const ArgSpec& spec = call.helper->proto.args[index];
+    const unsigned reg = index + 1;
+    const Cell cell = st().reg(reg);
+    if (cell.type != CellType::Btf &&
+        !(spec.object == ObjectKind::Sock && cell.type == CellType::Socket))
+        return bad_argument(call, index, cell, "ptr_, trusted_ptr_, rcu_ptr_");
+    if (cell.maybe_null() && !spec.has(arg_flag::kNullable))
+        return bad_argument(call, index, cell, "ptr_, trusted_ptr_, rcu_ptr_");
+    if (!check_constant_offset(cell, reg, "ptr_", true)) return false;
+    const std::string_view wanted = btf_name(spec.object);
+    if (cell.type != CellType::Btf || wanted.empty()) return true;
+    const ObjectDesc& desc = objects_[cell.object];
+    if (desc.btf == nullptr) return true;
+    if (same_or_first_member(*desc.btf, desc.btf_id, wanted, cell.off)) return true;
+    return reject(ErrorCode::BadArgumentType, "R%u is of type %s but %s is expected", reg,
+                  std::string(desc.btf->type(desc.btf_id).name()).c_str(),
+                  std::string(wanted).c_str());
+}
+
+// Whether the object at `off` of type `id` is, or starts with, a `wanted`.
+bool Analyzer::same_or_first_member(const Btf& btf, uint32_t id, std::string_view wanted,
+                                    int32_t off) const {
+    uint32_t at = off < 0 ? 0 : static_cast<uint32_t>(off);
+    for (unsigned depth = 0; depth < 16; ++depth) {
+        const BtfType type = btf.resolved(id);
+        if (at == 0 && essential_name(type.name()) == wanted) return true;
+        if (!type.is(BtfKind::Struct)) return false;
+        bool found = false;
+        for (uint32_t i = 0; i < type.count() && !found; ++i) {
+            const BtfMember member = type.member(i);
+            const auto size = btf.size_of(member.type);
+            if (member.bit_size != 0 || !size || at < member.offset() ||
+                at >= member.offset() + *size)
+                continue;
+            at -= member.offset();
+            id = member.type;
+            found = true;
+        }
+        if (!found) return false;
+    }
+    return false;
+}
+
+bool Analyzer::btf_result(CallInfo& call, Cell& r0) {
+    const HelperProto& proto = call.helper->proto;
+    const std::string_view name = btf_name(proto.ret_object);
+    r0 = btf_object(name, flag::kTrusted);
+    if (proto.ret == RetKind::BtfObjectOrNull) r0.flags |= flag::kMaybeNull;
+    return true;
+}
+
+bool Analyzer::percpu_result(CallInfo& call, Cell& r0) {
+    r0 = call.percpu;
+    r0.flags = static_cast<uint8_t>(call.helper->proto.ret == RetKind::PercpuMemOrNull
+                                        ? flag::kMaybeNull | flag::kTrusted
+                                        : flag::kTrusted);
+    const ObjectDesc desc = objects_[call.percpu.object];
+    if (desc.btf != nullptr && !desc.btf->resolved(desc.btf_id).is_composite()) {
+        r0.type = CellType::Mem;
+        r0.flags = static_cast<uint8_t>((r0.flags & flag::kMaybeNull) | flag::kReadOnly);
+    }
+    return true;
+}
+
+// r = address of a kernel variable.
+bool Analyzer::step_kernel_variable(const Insn& insn) {
+    const auto found = program_.externs.find(slot_);
+    if (found == program_.externs.end())
+        return unsupported(ErrorCode::UnsupportedFeature,
+                           "address of a kernel variable without a name");
+    const ExternRef& ref = found->second;
+    const Btf* btf = options_.kernel_btf.get();
+    const uint32_t var = btf == nullptr ? 0 : btf->find(ref.name, BtfKind::Var);
+    if (var == 0) {
+        if (ref.weak) {
+            set_reg(insn.dst, constant(0));
+            return true;
+        }
+        return unsupported(ErrorCode::BtfNeeded,
+                           "kernel variable %s is not in the BTF that was given", ref.name.c_str());
+    }
+    const uint32_t type_id = btf->resolve(btf->type(var).type());
+    const BtfType type = btf->type(type_id);
+    const auto size = btf->size_of(type_id);
+    const bool percpu = is_percpu_variable(*btf, var);
+    Cell cell = pointer(CellType::Btf, flag::kTrusted,
+                        object_index({.size = size.value_or(0), .btf_id = type_id, .btf = btf}));
+    if (percpu) {
+        cell.flags = flag::kPercpu;
+    } else if (!type.is_composite()) {
+        cell.type = CellType::Mem;
+        cell.flags = flag::kReadOnly;
+    }
+    set_reg(insn.dst, cell);
+    return true;
+}
+
+bool Analyzer::is_percpu_variable(const Btf& btf, uint32_t var) const {
+    const uint32_t section = btf.find(".data..percpu", BtfKind::Datasec);
+    if (section == 0) return false;
+    const BtfType type = btf.type(section);
+    for (uint32_t i = 0; i < type.count(); ++i)
+        if (type.section_var(i).type == var) return true;
+    return false;
+}
+
+// Reading struct bpf_map through a map handle: only its read-only head is stable.
+bool Analyzer::access_map_handle(const Cell& cell, unsigned reg, int64_t off, unsigned size,
+                                 bool store, Cell* out) {
+    if (store)
+        return reject(ErrorCode::ReadOnlyMemory, "only read from map_ptr is supported: R%u", reg);
+    if (off < 0)
+        return reject(ErrorCode::OutOfBoundsAccess,
+                      "R%u is map_ptr invalid negative access: off=%lld", reg,
+                      static_cast<long long>(off));
+    const Btf* btf = options_.kernel_btf.get();
+    const uint32_t id = btf == nullptr ? 0 : btf->find("bpf_map", BtfKind::Struct);
+    if (id == 0) {
+        // `ops`, the first member, is a pointer.
+        if (off != 0 || size != 8)
+            return reject(ErrorCode::OutOfBoundsAccess,
+                          "cannot access ptr member of struct bpf_map at "
+                          "off=%lld size=%u without the kernel's BTF",
+                          static_cast<long long>(off), size);
+        if (out != nullptr) *out = loaded(size);
+        return true;
+    }
+    Cell object = cell;
+    object.type = CellType::Btf;
+    object.flags = flag::kTrusted;
+    object.off = 0;
+    object.object = object_index({.size = btf->type(id).size(), .btf_id = id, .btf = btf});
+    if (!access_btf(object, reg, static_cast<int32_t>(off), size, false, out)) return false;
+    const auto field = btf->field_at(id, static_cast<uint32_t>(off));
+    if (field && field->size == size && field->offset == off) return true;
+    return reject(ErrorCode::OutOfBoundsAccess,
+                  "cannot access ptr member of struct bpf_map with off=%lld "
+                  "size=%u",
+                  static_cast<long long>(off), size);
+}
+
+}  // namespace skep::verifier

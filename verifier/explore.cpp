@@ -1,0 +1,356 @@
+// The search: depth first over all paths, with states kept at prune points so that a later visit
+// that a kept state covers ends there.
+//
+// A kept state is open while paths from it are running or waiting. Open states prune only at
+// callbacks, iterators and may_goto, where rounds converge; and a state from which a path ended in
+// an open one waits for it: until then it is compared as if every scalar mattered. Elsewhere,
+// coming back to an open state without any change is an infinite loop.
+#include <algorithm>
+
+#include "verifier/analyzer.hpp"
+#include "verifier/each_cell.hpp"
+#include "verifier/subsumption.hpp"
+#include "vm/base/os.hpp"
+
+namespace skep::verifier {
+
+State Analyzer::entry_state(uint32_t subprogram) {
+    State state(arena_);
+    Frame& frame = state.push_frame();
+    frame.subprogram = subprogram;
+    frame.regs[kFramePointer] = pointer(CellType::Stack, 0, 0);
+    state.slot = program_.subprograms[subprogram].first;
+    state.in_sleepable = program_.sleepable;
+    return state;
+}
+
+bool Analyzer::explore_all() {
+    State start = entry_state(0);
+    if (!entry_arguments(start)) return false;
+    if (!explore(std::move(start))) return false;
+    for (bool again = true; again;) {
+        again = false;
+        for (uint32_t i = 1; i < program_.subprograms.size(); ++i) {
+            if (global_state_[i] != 1) continue;
+            global_state_[i] = 2;
+            again = true;
+            State state = entry_state(i);
+            if (!global_entry(i, state)) return false;
+            verifying_global_ = true;
+            if (!explore(std::move(state))) return false;
+        }
+    }
+    return true;
+}
+
+bool Analyzer::explore(State start) {
+    current_ = std::move(start);
+    parent_ = nullptr;
+    jumps_at_keep_ = jumps_;
+    insns_at_keep_ = result_.processed;
+    for (;;) {
+        if (!run_path()) return false;
+        if (pending_.empty()) return true;
+        current_ = std::move(pending_.back().state);
+        parent_ = pending_.back().parent;
+        if (record_trail_) trail_ = std::move(pending_.back().trail);
+        pending_.pop_back();
+    }
+}
+
+bool Analyzer::run_path() {
+    path_over_ = false;
+    for (;;) {
+        slot_ = current_.slot;
+        if (slot_ >= program_.insns.size())
+            return reject(ErrorCode::FallsOffEnd, "last insn is not an exit or jmp");
+        if (prune_points_[slot_] != 0) {
+            const Visit result = visit(slot_);
+            if (result == Visit::Failed) return false;
+            if (result == Visit::Pruned) break;
+        }
+        ++result_.processed;
+        if ((result_.processed & 0x3ff) == 0 && over_budget()) return false;
+        reached_[slot_] = 1;
+        if (options_.log_level >= 2) log_insn(slot_);
+        if (options_.observer != nullptr) observe();
+        if (!step() || failed_) return false;
+        if (path_over_) break;
+    }
+    path_ends();
+    return true;
+}
+
+bool Analyzer::push_branch(State state) {
+    if (parent_ != nullptr) ++parent_->branches;
+    pending_.push_back({std::move(state), parent_, slot_, {}});
+    if (record_trail_) {
+        pending_.back().trail = trail_;
+        pending_.back().trail.push_back(slot_ << 1 | 1);
+        trail_.push_back(slot_ << 1);
+    }
+    if (pending_.size() > kLinuxPendingJumps) beyond("pending_jumps");
+    if (pending_.size() > options_.budgets.states)
+        return reject(ErrorCode::TooManyStates,
+                      "%zu branches wait to be explored, the budget is %llu", pending_.size(),
+                      static_cast<unsigned long long>(options_.budgets.states));
+    return true;
+}
+
+bool Analyzer::over_budget() {
+    const uint64_t memory = arena_.bytes() + pool_.memory_bytes() + provenance_.memory_bytes() +
+                            checkpoints_ * sizeof(Checkpoint);
+    result_.peak_memory = std::max(result_.peak_memory, memory);
+    if (result_.processed > options_.budgets.insns) {
+        reject(ErrorCode::TooComplex,
+               "BPF program is too large. Processed %llu insn: the budget is "
+               "%llu",
+               static_cast<unsigned long long>(result_.processed),
+               static_cast<unsigned long long>(options_.budgets.insns));
+        return true;
+    }
+    if (memory > options_.budgets.memory_bytes) {
+        reject(ErrorCode::AnalysisMemory, "the analysis needs more than its budget of %llu bytes",
+               static_cast<unsigned long long>(options_.budgets.memory_bytes));
+        return true;
+    }
+    if (options_.budgets.wall_ns != 0 &&
+        os::monotonic_ns() - started_ns_ > options_.budgets.wall_ns) {
+        reject(ErrorCode::AnalysisTime, "the analysis needs longer than its budget of %llu ns",
+               static_cast<unsigned long long>(options_.budgets.wall_ns));
+        return true;
+    }
+    return false;
+}
+
+void Analyzer::release(Checkpoint* checkpoint) {
+    // Its place in the tree stays; its frames are of no more use.
+    checkpoint->state = State(arena_);
+}
+
+void Analyzer::path_ends() {
+    Checkpoint* at = parent_;
+    while (at != nullptr && --at->branches == 0) {
+        if (at->dropped) release(at);
+        at = at->parent;
+    }
+}
+
+Checkpoint* Analyzer::keep(bool forced) {
+    auto* kept = new Checkpoint{.state = current_, .parent = parent_};
+    kept->forced = forced;
+    kept->serial = ++serial_;
+    if (record_trail_) kept->trail = std::move(trail_), trail_.clear();
+    all_checkpoints_.push_back(kept);
+    kept->next = kept_[slot_];
+    kept_[slot_] = kept;
+    parent_ = kept;
+    ++checkpoints_;
+    ++result_.states;
+    result_.peak_states = std::max(result_.peak_states, checkpoints_);
+    jumps_at_keep_ = jumps_;
+    insns_at_keep_ = result_.processed;
+    return kept;
+}
+
+Checkpoint* Analyzer::previous_visit(Checkpoint* from, uint32_t slot) {
+    for (; from != nullptr; from = from->parent)
+        if (from->state.slot == slot && from->state.depth() == current_.depth()) return from;
+    return nullptr;
+}
+
+// Whether a path from `checkpoint` ended in a state that is still open.
+bool Analyzer::waits(Checkpoint* checkpoint) {
+    while (checkpoint->waits_for != nullptr && checkpoint->waits_for->branches == 0)
+        checkpoint->waits_for = checkpoint->waits_for->waits_for;
+    return checkpoint->waits_for != nullptr;
+}
+
+void Analyzer::wait_for(Checkpoint* open) {
+    for (Checkpoint* at = parent_; at != nullptr && at != open; at = at->parent)
+        if (!waits(at) || at->waits_for->serial > open->serial) at->waits_for = open;
+}
+
+Analyzer::Visit Analyzer::visit(uint32_t slot) {
+    const bool forced = force_points_[slot] != 0;
+    bool add = forced || (jumps_ - jumps_at_keep_ >= 2 && result_.processed - insns_at_keep_ >= 8);
+    Checkpoint** link = &kept_[slot];
+    if (*link == nullptr && !add) return Visit::Continue;
+    clean(current_);
+    while (*link != nullptr) {
+        Checkpoint* kept = *link;
+        bool hit = false, open = false;
+        if (kept->branches != 0) {
+            if (kept->state.async_entries != current_.async_entries) {
+                // Another instance of an asynchronous callback.
+            } else if (forced) {
+                Subsumption compare(*this, Compare::Range);
+                if (converges(*kept) && compare.run(kept->state, current_)) {
+                    compare.link(kept->state, current_, true);
+                    wait_for(kept);
+                    hit = open = true;
+                }
+            }
+            if (!hit && !forced && kept->state.depth() == current_.depth()) {
+                Subsumption compare(*this, Compare::Exact);
+                if (kept->state.may_goto_depth == current_.may_goto_depth &&
+                    kept->state.callback_unroll_depth == current_.callback_unroll_depth &&
+                    same_iterator_depths(kept->state, current_) &&
+                    compare.run(kept->state, current_)) {
+                    reject(ErrorCode::InfiniteLoop,
+                           "infinite loop detected at insn %u: execution "
+                           "comes back here and nothing has changed",
+                           slot);
+                    return Visit::Failed;
+                }
+                if (jumps_ - jumps_at_keep_ < 20 && result_.processed - insns_at_keep_ < 100)
+                    add = false;
+            }
+        } else {
+            open = waits(kept);
+            Subsumption compare(*this, open ? Compare::Range : Compare::Normal);
+            if (compare.run(kept->state, current_)) {
+                compare.link(kept->state, current_, open);
+                if (open) wait_for(kept->waits_for);
+                hit = true;
+            }
+        }
+        if (hit) {
+            ++kept->hits;
+            if (options_.log_level >= 2) log_line("%u: safe\n", slot);
+            return Visit::Pruned;
+        }
+        ++kept->misses;
+        const uint32_t patience = kept->forced && kept->branches > 0 ? 64 : 3;
+        if (kept->misses > kept->hits * patience + patience) {
+            *link = kept->next;
+            kept->dropped = true;
+            --checkpoints_;
+            if (kept->branches == 0) release(kept);
+            continue;
+        }
+        link = &kept->next;
+    }
+    if (!add) return Visit::Continue;
+    if (checkpoints_ >= options_.budgets.states) {
+        reject(ErrorCode::TooManyStates, "the analysis keeps %llu states, the budget is %llu",
+               static_cast<unsigned long long>(checkpoints_),
+               static_cast<unsigned long long>(options_.budgets.states));
+        return Visit::Failed;
+    }
+    keep(forced);
+    return Visit::Continue;
+}
+
+// Forgets what no execution from here on reads, so that it cannot tell states apart.
+void Analyzer::clean(State& state) {
+    for (unsigned f = 0; f < state.depth(); ++f) {
+        const bool is_top = f + 1 == state.depth();
+        uint32_t at = state.slot;
+        bool across = false;
+        if (!is_top) {
+            const Frame& callee = state.frame(f + 1);
+            at = callee.call_slot;
+            // A callback returns to the call itself, which reads its arguments again.
+            across = callee.role == FrameRole::Call;
+            if (state.frame(f).cleaned_at == at) continue;
+        }
+        const uint16_t live = static_cast<uint16_t>(
+            (across ? liveness_->registers_across(at) : liveness_->registers_before(at)) |
+            1u << kFramePointer);
+        const StackMask& stack = across ? liveness_->stack_across(at) : liveness_->stack_before(at);
+        for (unsigned r = 0; r < kFramePointer; ++r)
+            if ((live >> r & 1) == 0 && state.frame(f).regs[r].type != CellType::NotInit)
+                state.own_frame(f).regs[r] = Cell{};
+        clean_stack(state, f, stack);
+        if (!is_top) state.own_frame(f).cleaned_at = at;
+    }
+    drop_single_links(state);
+}
+
+void Analyzer::clean_stack(State& state, unsigned f, const StackMask& live) {
+    for (unsigned c = 0; c < kChunks; ++c) {
+        const StackChunk* chunk = state.chunk(f, c);
+        if (chunk == nullptr) continue;
+        // Granule g of chunk c is granule c * 16 + 15 - g of the mask.
+        const uint64_t word = c < 4 ? live.low : live.high;
+        const auto bits = static_cast<uint16_t>(word >> (c % 4 * 16));
+        if (bits == 0xffff) continue;
+        const auto is_live = [&](unsigned g) { return (bits >> (15 - g) & 1) != 0; };
+        for (unsigned g = 0; g < kChunkGranules; ++g) {
+            if (is_live(g)) continue;
+            const Tag tag = chunk->tags[g * kGranule];
+            if (tag == Tag::Dynptr || tag == Tag::Iterator || tag == Tag::Irq) continue;
+            const unsigned start = g % 2 == 1 && chunk->sizes[g - 1] == 8 ? g - 1 : g;
+            if (chunk->sizes[start] == 8) {
+                if (is_live(start) || is_live(start + 1)) continue;
+            } else {
+                bool written = chunk->sizes[g] != 0;
+                for (unsigned i = 0; i < kGranule; ++i)
+                    written |= chunk->tags[g * kGranule + i] != Tag::Invalid;
+                if (!written) continue;
+            }
+            StackChunk& own = state.own_chunk(f, c);
+            chunk = &own;
+            const unsigned bytes = own.sizes[start] == 8 ? 8 : kGranule;
+            own.sizes[start] = 0;
+            own.cells[start] = Cell{};
+            std::fill_n(own.tags.begin() + start * kGranule, bytes, Tag::Invalid);
+        }
+    }
+}
+
+// A link that only one cell has says nothing.
+void Analyzer::drop_single_links(State& state) {
+    link_counts_.clear();
+    visit_cells(state, [&](const Cell& c) {
+        if (!c.is_scalar() || c.id == 0) return;
+        for (auto& [id, count] : link_counts_)
+            if (id == c.id) {
+                ++count;
+                return;
+            }
+        link_counts_.emplace_back(c.id, 1);
+    });
+    bool any = false;
+    for (const auto& [id, count] : link_counts_) any |= count == 1;
+    if (!any) return;
+    update_cells(
+        state,
+        [&](const Cell& c) {
+            if (!c.is_scalar() || c.id == 0) return false;
+            for (const auto& [id, count] : link_counts_)
+                if (id == c.id) return count == 1;
+            return false;
+        },
+        [](Cell& c) { c.id = 0, c.off = 0, c.flags = 0; });
+}
+
+// Numbers that differ from the round before, and on which no proof rests, are forgotten, so that
+// rounds converge.
+void Analyzer::widen(const State& before, State& now) {
+    if (before.depth() > now.depth()) return;
+    for (unsigned f = 0; f < before.depth(); ++f) {
+        const auto changes = [&](const Cell& old, const Cell& cell) {
+            return old.is_scalar() && cell.is_scalar() && old.scalar != cell.scalar &&
+                   !provenance_.is_precise(old.ref);
+        };
+        for (unsigned r = 0; r < kRegisters; ++r)
+            if (changes(before.frame(f).regs[r], now.frame(f).regs[r]))
+                now.own_frame(f).regs[r] = unknown();
+        for (unsigned c = 0; c < kChunks; ++c) {
+            const StackChunk *a = before.chunk(f, c), *b = now.chunk(f, c);
+            if (a == nullptr || b == nullptr || a == b) continue;
+            for (unsigned g = 0; g < kChunkGranules; ++g) {
+                b = now.chunk(f, c);
+                if (a->sizes[g] == 0 || a->sizes[g] != b->sizes[g] ||
+                    a->tags[g * kGranule] != Tag::Spill || b->tags[g * kGranule] != Tag::Spill)
+                    continue;
+                if (changes(a->cells[g], b->cells[g]))
+                    now.own_chunk(f, c).cells[g] = loaded(b->sizes[g]);
+            }
+        }
+    }
+}
+
+}  // namespace skep::verifier

@@ -1,0 +1,388 @@
+// Objects with a protocol: spin locks, timers, dynptrs, iterators, RCU and preemption sections, and
+// the kernel functions (kfuncs) that work on them.
+#include <algorithm>
+
+#include "helpers/table.hpp"
+#include "verifier/analyzer.hpp"
+#include "verifier/call_info.hpp"
+#include "verifier/each_cell.hpp"
+
+namespace skep::verifier {
+namespace {
+
+const SpecialField* find_field(const MapDef& map, FieldKind kind) {
+    for (const SpecialField& field : map.fields)
+        if (field.kind == kind) return &field;
+    return nullptr;
+}
+
+constexpr uint16_t kActive = 1, kDrained = 2;
+
+}  // namespace
+
+const char* Analyzer::name_of_field(FieldKind kind) const {
+    switch (kind) {
+        case FieldKind::SpinLock: return "bpf_spin_lock";
+        case FieldKind::ResSpinLock: return "bpf_res_spin_lock";
+        case FieldKind::Timer: return "bpf_timer";
+        case FieldKind::Workqueue: return "bpf_wq";
+        case FieldKind::TaskWork: return "bpf_task_work";
+        case FieldKind::Refcount: return "bpf_refcount";
+        case FieldKind::KptrUntrusted:
+        case FieldKind::KptrRef: return "kptr";
+        case FieldKind::KptrPercpu: return "percpu_kptr";
+        case FieldKind::ListHead: return "bpf_list_head";
+        case FieldKind::ListNode: return "bpf_list_node";
+        case FieldKind::RbRoot: return "bpf_rb_root";
+        case FieldKind::RbNode: return "bpf_rb_node";
+        case FieldKind::Uptr: return "uptr";
+    }
+    return "field";
+}
+
+// The offset into the map value that a lock or timer argument names must be the field's.
+bool Analyzer::field_argument(const Cell& cell, unsigned reg, FieldKind kind) {
+    const char* name = name_of_field(kind);
+    if (!num(cell).is_const())
+        return reject(ErrorCode::SpecialFieldAccess,
+                      "R%u doesn't have constant offset. %s has to be at "
+                      "the constant offset",
+                      reg, name);
+    const MapDef& map = map_of(cell);
+    const SpecialField* field = find_field(map, kind);
+    if (field == nullptr)
+        return reject(ErrorCode::SpecialFieldAccess, "map '%s' has no valid %s", map.name.c_str(),
+                      name);
+    const int64_t at = int64_t{cell.off} + static_cast<int64_t>(num(cell).value());
+    if (at != field->offset)
+        return reject(ErrorCode::SpecialFieldAccess,
+                      "off %lld doesn't point to 'struct %s' that is at "
+                      "%u",
+                      static_cast<long long>(at), name, field->offset);
+    return true;
+}
+
+bool Analyzer::spin_lock_argument(CallInfo& call, unsigned reg) {
+    const Cell cell = st().reg(reg);
+    if (cell.type != CellType::MapValue || cell.maybe_null())
+        return bad_argument(call, reg - 1, cell, "map_value, ptr_");
+    if (!field_argument(cell, reg, FieldKind::SpinLock)) return false;
+    const Hold* held = st().find_lock();
+    if (call.helper->id == helper_id::kSpinLock) {
+        if (held != nullptr)
+            return reject(ErrorCode::LockDiscipline,
+                          "Locking two bpf_spin_locks are not allowed: the one "
+                          "of insn %u is held",
+                          held->slot);
+        Hold hold;
+        hold.kind = HoldKind::SpinLock;
+        hold.slot = slot_;
+        hold.lock_id = cell.id;
+        hold.lock_object = cell.object;
+        hold.lock_type = cell.type;
+        st().holds.push_back(hold);
+        return true;
+    }
+    if (held == nullptr)
+        return reject(ErrorCode::LockDiscipline, "bpf_spin_unlock without taking a lock");
+    if (held->lock_id != cell.id || held->lock_object != cell.object)
+        return reject(ErrorCode::LockDiscipline, "bpf_spin_unlock of different lock");
+    std::erase_if(st().holds, [](const Hold& h) { return h.kind == HoldKind::SpinLock; });
+    return true;
+}
+
+bool Analyzer::timer_argument(CallInfo& call, unsigned reg) {
+    const Cell cell = st().reg(reg);
+    if (cell.type != CellType::MapValue || cell.maybe_null())
+        return bad_argument(call, reg - 1, cell, "map_value");
+    if (!field_argument(cell, reg, FieldKind::Timer)) return false;
+    call.map = pointer(CellType::MapHandle, 0, cell.object);
+    return true;
+}
+
+// --- dynptrs: two stack slots, whose lower half holds the cell
+// --------------------------------------
+
+bool Analyzer::special_slot(const Cell& cell, unsigned reg, const char* what, int& off) {
+    if (cell.type != CellType::Stack) return false;
+    if (!num(cell).is_const())
+        return reject(ErrorCode::BadDynptr, "%s has to be at a constant offset: arg#%u", what,
+                      reg - 1);
+    off = cell.off + static_cast<int>(static_cast<int64_t>(num(cell).value()));
+    if (off % 8 != 0)
+        return reject(ErrorCode::BadDynptr, "cannot pass in %s at an offset=%d", what, off);
+    return true;
+}
+
+bool Analyzer::put_special(unsigned frame, int off, unsigned slots, Tag tag, const Cell& cell) {
+    if (off < -static_cast<int>(kStackBytes) || off + static_cast<int>(slots) * 8 > 0)
+        return reject(ErrorCode::StackOutOfBounds,
+                      "cannot pass in an object of %u bytes at an offset=%d", slots * 8, off);
+    if (!spoil(frame, off, off + static_cast<int>(slots) * 8)) return false;
+    uint16_t& deepest = frame_bytes_[st().frame(frame).subprogram];
+    deepest = std::max(deepest, static_cast<uint16_t>(-off));
+    for (unsigned i = 0; i < slots; ++i) {
+        const auto [c, b] = stack_byte(off + static_cast<int>(i) * 8);
+        StackChunk& chunk = st().own_chunk(frame, c);
+        for (unsigned j = 0; j < 8; ++j) chunk.tags[b + j] = tag;
+        chunk.sizes[b / kGranule] = 8;
+        chunk.sizes[b / kGranule + 1] = 0;
+        chunk.cells[b / kGranule] = cell;
+        chunk.cells[b / kGranule].off = static_cast<int32_t>(i);
+    }
+    return true;
+}
+
+void Analyzer::drop_special(unsigned frame, int off, unsigned slots) {
+    for (unsigned i = 0; i < slots; ++i) {
+        const auto [c, b] = stack_byte(off + static_cast<int>(i) * 8);
+        StackChunk& chunk = st().own_chunk(frame, c);
+        for (unsigned j = 0; j < 8; ++j) chunk.tags[b + j] = Tag::Invalid;
+        chunk.sizes[b / kGranule] = 0;
+        chunk.cells[b / kGranule] = Cell{};
+    }
+}
+
+const Cell* Analyzer::special_at(unsigned frame, int off, Tag tag) {
+    if (off < -static_cast<int>(kStackBytes) || off + 8 > 0) return nullptr;
+    const auto [c, b] = stack_byte(off);
+    const StackChunk* chunk = st().chunk(frame, c);
+    if (chunk == nullptr || chunk->tags[b] != tag || chunk->sizes[b / kGranule] != 8)
+        return nullptr;
+    return &chunk->cells[b / kGranule];
+}
+
+// A store into a slot that holds a dynptr destroys it, unless it must be released.
+bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
+    const int slot = off & ~7;
+    const auto [c, b] = stack_byte(slot);
+    const Cell cell = st().chunk(frame, c)->cells[b / kGranule];
+    const int first = slot - cell.off * 8;
+    if (tag == Tag::Dynptr) {
+        if (cell.ref != 0)
+            return reject(ErrorCode::BadDynptr, "cannot overwrite referenced dynptr at fp%d",
+                          first);
+        drop_special(frame, first, 2);
+        // Slices of it are no longer valid.
+        update_cells(
+            st(),
+            [&](const Cell& x) {
+                return x.type == CellType::Mem && x.ref == 0 && x.id == cell.id && cell.id != 0;
+            },
+            [](Cell& x) { x = Cell{}; });
+        return true;
+    }
+    if (tag == Tag::Iterator)
+        std::erase_if(st().holds, [&](const Hold& h) { return false && h.id == cell.ref; });
+    drop_special(frame, slot, 1);
+    return true;
+}
+
+bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
+    const ArgSpec& spec = call.helper->proto.args[index];
+    const unsigned reg = index + 1;
+    const Cell cell = st().reg(reg);
+    if (cell.type != CellType::Stack && cell.type != CellType::DynptrHandle)
+        return bad_argument(call, index, cell, "fp, dynptr_ptr");
+    call.dynptr_reg = reg;
+    if (spec.has(arg_flag::kUninit)) {
+        int off = 0;
+        if (cell.type != CellType::Stack)
+            return reject(ErrorCode::BadDynptr, "Dynptr has to be an uninitialized dynptr");
+        if (!special_slot(cell, reg, "dynptr", off)) return false;
+        Cell slot = pointer(
+            CellType::DynptrSlot, 0,
+            spec.has(arg_flag::kRingbufDynptr) ? dynptr_kind::kRingbuf : dynptr_kind::kLocal);
+        if (call.helper->id == helper_id::kRingbufReserveDynptr) slot.ref = acquire(slot_);
+        slot.id = fresh_id();
+        return put_special(cell.object, off, 2, Tag::Dynptr, slot);
+    }
+    const Cell* slot = &cell;
+    int off = 0;
+    if (cell.type == CellType::Stack) {
+        if (!special_slot(cell, reg, "dynptr", off)) return false;
+        slot = special_at(cell.object, off, Tag::Dynptr);
+        if (slot == nullptr || slot->off != 0)
+            return reject(ErrorCode::BadDynptr, "Expected an initialized dynptr as arg #%u",
+                          reg - 1);
+    }
+    if (spec.has(arg_flag::kRingbufDynptr) && slot->object != dynptr_kind::kRingbuf)
+        return reject(ErrorCode::BadDynptr, "Expected a dynptr of type ringbuf as arg #%u",
+                      reg - 1);
+    if (spec.has(arg_flag::kLocalDynptr) && slot->object != dynptr_kind::kLocal)
+        return reject(ErrorCode::BadDynptr, "Expected a dynptr of type local as arg #%u", reg - 1);
+    if (spec.has(arg_flag::kRelease)) {
+        if (cell.type != CellType::Stack)
+            return reject(ErrorCode::BadDynptr, "arg %u is an unacquired reference", reg);
+        const uint32_t ref = slot->ref;
+        if (ref == 0)
+            return reject(ErrorCode::BadRelease, "arg %u is an unacquired reference", reg);
+        drop_special(cell.object, off, 2);
+        // The record is gone, and with it every dynptr and slice of it.
+        call.release_ref = ref;
+        return true;
+    }
+    call.result_ref = slot->ref;
+    if (call.helper->id == helper_id::kDynptrData &&
+        (slot->object == dynptr_kind::kSkb || slot->object == dynptr_kind::kXdp))
+        return reject(ErrorCode::BadDynptr, "bpf_dynptr_data on a packet's dynptr");
+    return true;
+}
+
+// --- kernel functions
+// ------------------------------------------------------------------------------
+
+namespace {
+enum class Kfunc : uint8_t {
+    IterNumNew,
+    IterNumNext,
+    IterNumDestroy,
+    RcuLock,
+    RcuUnlock,
+    PreemptDisable,
+    PreemptEnable,
+    None
+};
+Kfunc kfunc_by_name(std::string_view name) {
+    struct Row {
+        std::string_view name;
+        Kfunc kfunc;
+    };
+    constexpr Row kRows[] = {
+        {"bpf_iter_num_new", Kfunc::IterNumNew},
+        {"bpf_iter_num_next", Kfunc::IterNumNext},
+        {"bpf_iter_num_destroy", Kfunc::IterNumDestroy},
+        {"bpf_rcu_read_lock", Kfunc::RcuLock},
+        {"bpf_rcu_read_unlock", Kfunc::RcuUnlock},
+        {"bpf_preempt_disable", Kfunc::PreemptDisable},
+        {"bpf_preempt_enable", Kfunc::PreemptEnable},
+    };
+    for (const Row& row : kRows)
+        if (row.name == name) return row.kfunc;
+    return Kfunc::None;
+}
+}  // namespace
+
+bool Analyzer::is_iter_next(uint32_t slot) const {
+    const auto found = program_.externs.find(slot);
+    return found != program_.externs.end() && found->second.name == "bpf_iter_num_next";
+}
+
+bool Analyzer::step_kfunc(const Insn& insn) {
+    const auto found = program_.externs.find(slot_);
+    if (found == program_.externs.end())
+        return unsupported(ErrorCode::UnsupportedKfunc,
+                           "calls kernel function %lld, which has no name here",
+                           static_cast<long long>(insn.imm));
+    const std::string& name = found->second.name;
+    if (st().find_lock() != nullptr && !name.starts_with("bpf_iter_num_"))
+        return reject(ErrorCode::LockDiscipline,
+                      "function calls are not allowed while holding a lock");
+    switch (kfunc_by_name(name)) {
+        case Kfunc::IterNumNew: return iterator_new();
+        case Kfunc::IterNumNext: return iterator_next();
+        case Kfunc::IterNumDestroy: return iterator_destroy();
+        case Kfunc::RcuLock: ++st().rcu_depth; break;
+        case Kfunc::RcuUnlock:
+            if (st().rcu_depth == 0)
+                return reject(ErrorCode::LockDiscipline,
+                              "unmatched rcu read unlock (kernel function "
+                              "bpf_rcu_read_unlock)");
+            --st().rcu_depth;
+            break;
+        case Kfunc::PreemptDisable: ++st().preempt_depth; break;
+        case Kfunc::PreemptEnable:
+            if (st().preempt_depth == 0)
+                return reject(ErrorCode::LockDiscipline, "unmatched attempt to enable preemption");
+            --st().preempt_depth;
+            break;
+        case Kfunc::None:
+            return unsupported(ErrorCode::UnsupportedKfunc, "calls kernel function %s",
+                               name.c_str());
+    }
+    clobber_caller_saved(st());
+    st().slot = slot_ + 1;
+    return true;
+}
+
+bool Analyzer::iterator_argument(int& off) {
+    if (!read_reg(1)) return false;
+    const Cell cell = st().reg(1);
+    if (cell.type != CellType::Stack)
+        return reject(ErrorCode::BadIterator,
+                      "arg#0 expected pointer to an iterator on stack, r1 is %s",
+                      name_of_cell(cell).c_str());
+    return special_slot(cell, 1, "iter_num", off);
+}
+
+bool Analyzer::iterator_new() {
+    int off = 0;
+    if (!iterator_argument(off) || !read_reg(2) || !read_reg(3)) return false;
+    const unsigned frame = st().reg(1).object;
+    if (off >= -512 && special_at(frame, off, Tag::Iterator) != nullptr)
+        return reject(ErrorCode::BadIterator, "expected uninitialized iter_num as arg #0");
+    Cell cell = pointer(CellType::IteratorSlot, 0, kActive);
+    cell.ref = acquire(slot_);
+    if (!put_special(frame, off, 1, Tag::Iterator, cell)) return false;
+    clobber_caller_saved(st());
+    set_reg(0, unknown());
+    st().slot = slot_ + 1;
+    return true;
+}
+
+bool Analyzer::iterator_next() {
+    int off = 0;
+    if (!iterator_argument(off)) return false;
+    const unsigned frame = st().reg(1).object;
+    const Cell* slot = special_at(frame, off, Tag::Iterator);
+    if (slot == nullptr)
+        return reject(ErrorCode::BadIterator, "expected an initialized iter_num as arg #0");
+    const Cell iterator = *slot;
+    clobber_caller_saved(st());
+    st().slot = slot_ + 1;
+    if (iterator.object == kActive) {
+        State next = st();
+        ++next.own_frame(frame).callback_depth;
+        Cell r0 = pointer(CellType::Mem, flag::kReadOnly, object_index({.size = 4}));
+        next.own_top().regs[0] = r0;
+        if (Checkpoint* before = previous_visit(parent_, slot_); before != nullptr) {
+            State copy = st();
+            widen(before->state, next);
+        }
+        branch_seen_[slot_] |= 3;
+        if (!push_branch(std::move(next))) return false;
+        const auto [c, b] = stack_byte(off);
+        st().own_chunk(frame, c).cells[b / kGranule].object = kDrained;
+    }
+    set_reg(0, constant(0));
+    return true;
+}
+
+bool Analyzer::iterator_destroy() {
+    int off = 0;
+    if (!iterator_argument(off)) return false;
+    const unsigned frame = st().reg(1).object;
+    const Cell* slot = special_at(frame, off, Tag::Iterator);
+    if (slot == nullptr)
+        return reject(ErrorCode::BadIterator, "expected an initialized iter_num as arg #0");
+    const uint32_t ref = slot->ref;
+    drop_special(frame, off, 1);
+    std::erase_if(st().holds, [&](const Hold& h) { return h.id == ref; });
+    clobber_caller_saved(st());
+    st().slot = slot_ + 1;
+    return true;
+}
+
+bool Analyzer::converges(const Checkpoint& kept) const {
+    const Insn& insn = insn_at(kept.state.slot);
+    if (insn.kind == Kind::MayGoto) return kept.state.may_goto_depth != current_.may_goto_depth;
+    return true;
+}
+
+bool Analyzer::same_iterator_depths(const State& a, const State& b) const {
+    for (unsigned f = 0; f < a.depth() && f < b.depth(); ++f)
+        if (a.frame(f).callback_depth != b.frame(f).callback_depth) return false;
+    return true;
+}
+
+}  // namespace skep::verifier

@@ -1,0 +1,319 @@
+// One instruction on the abstract state: dispatch, numbers, moves, constants.
+//
+// Copies of a number share a link id, so that what a branch teaches about one teaches it about all:
+// equal values, values at a constant distance (Cell::off), the zero-extended low half, and, between
+// `<<= 32` and `>>= 32`, the half that is on its way there.
+#include <utility>
+
+#include "verifier/analyzer.hpp"
+
+namespace skep::verifier {
+
+bool Analyzer::read_reg(unsigned reg) {
+    if (st().reg(reg).type != CellType::NotInit) return true;
+    return reject(ErrorCode::UninitRegister,
+                  "R%u !read_ok: r%u is read, and no instruction on this "
+                  "path wrote it",
+                  reg, reg);
+}
+
+bool Analyzer::write_reg(unsigned reg) {
+    if (reg != kFramePointer) return true;
+    return reject(ErrorCode::FramePointerWrite,
+                  "frame pointer is read only: r10 cannot be written");
+}
+
+Cell Analyzer::number(const Scalar& s, uint32_t from, uint32_t from2) {
+    Cell cell;
+    cell.type = CellType::Scalar;
+    cell.scalar = intern(s);
+    cell.ref = provenance_.make(from, from2);
+    return cell;
+}
+
+Cell Analyzer::loaded(unsigned size) {
+    return size == 8 ? unknown() : number(zero_extend(Scalar::unknown(), size * 8));
+}
+
+Cell Analyzer::pointer(CellType type, uint8_t flags, uint16_t object) {
+    Cell cell;
+    cell.type = type;
+    cell.flags = flags;
+    cell.object = object;
+    cell.scalar = zero_;
+    return cell;
+}
+
+bool Analyzer::step() {
+    const Insn& insn = insn_at(slot_);
+    switch (insn.kind) {
+        case Kind::Alu: return insn.alu() == AluOp::Mov ? step_mov(insn) : step_alu(insn);
+        case Kind::Neg:
+        case Kind::Endian: return step_unary(insn);
+        case Kind::Imm64: return step_imm64(insn);
+        case Kind::Imm64High:
+            return reject(ErrorCode::JumpOutOfRange,
+                          "execution enters the middle of an instruction");
+        case Kind::Load: return step_load(insn);
+        case Kind::Store: return step_store(insn);
+        case Kind::Atomic: return step_atomic(insn);
+        case Kind::LoadPacket: return step_load_packet(insn);
+        case Kind::Jump:
+            ++jumps_;
+            st().slot = static_cast<uint32_t>(insn.target);
+            return true;
+        case Kind::Branch: return step_branch(insn);
+        case Kind::MayGoto: return step_may_goto(insn);
+        case Kind::Call: return step_call(insn);
+        case Kind::CallLocal: return step_call_local(insn);
+        case Kind::Exit: return step_exit();
+        case Kind::AddrSpaceCast: return step_addr_space_cast(insn);
+    }
+    return true;
+}
+
+// Gives both a common link id; constants need none.
+void Analyzer::link_ids(Cell& from, Cell& to) {
+    if (num(from).is_const()) {
+        to.id = 0;
+        to.off = 0;
+        return;
+    }
+    if (from.id == 0) {
+        from.id = fresh_id();
+        from.off = 0;
+        from.flags = 0;
+    }
+    to.id = from.id;
+    to.off = from.off;
+    to.flags = from.flags;
+}
+
+bool Analyzer::step_mov(const Insn& insn) {
+    if (!insn.is_imm && !read_reg(insn.src)) return false;
+    if (!write_reg(insn.dst)) return false;
+    st().slot = slot_ + 1;
+    if (insn.is_imm) {
+        set_reg(insn.dst, number(transfer(insn, Scalar::unknown(),
+                                          Scalar::constant(static_cast<uint64_t>(insn.imm)))));
+        return true;
+    }
+    Cell& src = own_reg(insn.src);
+    if (!src.is_scalar()) {
+        if (insn.is64() && insn.sext == 0) {
+            set_reg(insn.dst, src);
+            return true;
+        }
+        if (strict())
+            return reject(ErrorCode::PointerLeak, "R%u partial copy of pointer", insn.src);
+        set_reg(insn.dst, number(transfer(insn, Scalar::unknown(), Scalar::unknown())));
+        return true;
+    }
+    if (insn.is64() && insn.sext == 0) {
+        Cell copy = src;
+        link_ids(src, copy);
+        set_reg(insn.dst, copy);
+        return true;
+    }
+    const Scalar& before = num(src);
+    const Scalar after = transfer(insn, Scalar::unknown(), before);
+    Cell out = number(after, src.ref);
+    if (after == before) {
+        // All values survive the extension: it is an equal copy.
+        const bool unchanged = insn.sext != 0 ? before.smin >= -(int64_t{1} << (insn.sext - 1)) &&
+                                                    before.smax < int64_t{1} << (insn.sext - 1) &&
+                                                    (insn.is64() || before.smin >= 0)
+                                              : before.umax <= UINT32_MAX;
+        if (unchanged) link_ids(src, out);
+    } else if (insn.sext == 0 && (src.id == 0 || src.off == 0) &&
+               (src.flags & flag::kLinkShifted) == 0) {
+        link_ids(src, out);
+        if (out.id != 0) out.flags |= flag::kLinkZext;
+    }
+    set_reg(insn.dst, out);
+    return true;
+}
+
+bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
+    const Scalar& a = num(dst);
+    const Scalar& b = num(src);
+    Cell out = number(transfer(insn, a, b), dst.ref, src.ref);
+    if (dst.id != 0 && insn.is64() && b.is_const()) {
+        const auto c = static_cast<int64_t>(b.value());
+        const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;
+        if (adds && dst.flags == 0 && c > INT32_MIN && c <= INT32_MAX) {
+            const int64_t off = dst.off + (insn.alu() == AluOp::Add ? c : -c);
+            if (off == static_cast<int32_t>(off)) {
+                out.id = dst.id;
+                out.off = static_cast<int32_t>(off);
+            }
+        } else if (insn.alu() == AluOp::Lsh && c == 32 && dst.off == 0 &&
+                   (dst.flags & flag::kLinkShifted) == 0) {
+            out.id = dst.id;
+            out.flags = flag::kLinkShifted;
+        } else if (insn.alu() == AluOp::Rsh && c == 32 && (dst.flags & flag::kLinkShifted) != 0) {
+            out.id = dst.id;
+            out.flags = flag::kLinkZext;
+        }
+        if (num(out).is_const()) out.id = 0, out.off = 0, out.flags = 0;
+    }
+    dst = out;
+    return true;
+}
+
+bool Analyzer::step_alu(const Insn& insn) {
+    const AluOp op = insn.alu();
+    if (!insn.is_imm && !read_reg(insn.src)) return false;
+    if (!read_reg(insn.dst)) return false;
+    if (insn.is_imm) {
+        if ((op == AluOp::Div || op == AluOp::Mod) && insn.imm == 0)
+            return reject(ErrorCode::DivisionByZero, "div by zero: the divisor is the constant 0");
+        const int64_t bits = insn.is64() ? 64 : 32;
+        if ((op == AluOp::Lsh || op == AluOp::Rsh || op == AluOp::Arsh) &&
+            (insn.imm < 0 || insn.imm >= bits))
+            return reject(ErrorCode::BadShift, "invalid shift %lld: allowed are 0 to %lld",
+                          static_cast<long long>(insn.imm), static_cast<long long>(bits - 1));
+        if ((op == AluOp::Div || op == AluOp::Mod) && options_.facts)
+            facts_[slot_].divisor_nonzero = true;
+    }
+    if (!write_reg(insn.dst)) return false;
+    st().slot = slot_ + 1;
+
+    const Cell src = insn.is_imm ? [&] {
+        Cell c;
+        c.type = CellType::Scalar;
+        c.scalar = const_index(static_cast<uint64_t>(insn.imm));
+        return c;
+    }()
+                                 : st().reg(insn.src);
+    Cell& dst = own_reg(insn.dst);
+    if (dst.is_scalar() && src.is_scalar()) return scalar_alu(insn, dst, src);
+
+    if (dst.is_pointer() && src.is_pointer()) {
+        if (op == AluOp::Sub && !strict()) return pointer_difference(dst, src);
+        if (op == AluOp::Sub && dst.is_packet() &&
+            (src.is_packet() || src.type == CellType::PacketEnd))
+            return pointer_difference(dst, src);
+        return reject(ErrorCode::BadPointerArithmetic,
+                      "R%u pointer arithmetic between two pointers "
+                      "prohibited: only their difference may be taken",
+                      insn.dst);
+    }
+    if (dst.is_pointer()) {
+        need(src);
+        return pointer_alu(insn, op, dst, Cell(dst), src, insn.dst, true);
+    }
+    need(dst);
+    const Cell offset = dst;
+    return pointer_alu(insn, op, dst, src, offset, insn.src, false);
+}
+
+bool Analyzer::step_unary(const Insn& insn) {
+    if (!read_reg(insn.dst) || !write_reg(insn.dst)) return false;
+    st().slot = slot_ + 1;
+    Cell& dst = own_reg(insn.dst);
+    if (!dst.is_scalar()) {
+        if (strict())
+            return reject(ErrorCode::PointerLeak, "R%u pointer arithmetic prohibited", insn.dst);
+        dst = number(transfer(insn, Scalar::unknown(), Scalar::unknown()));
+        return true;
+    }
+    dst = number(transfer(insn, num(dst), num(dst)), dst.ref);
+    return true;
+}
+
+bool Analyzer::step_imm64(const Insn& insn) {
+    if (!write_reg(insn.dst)) return false;
+    st().slot = slot_ + 2;
+    switch (insn.pseudo_imm()) {
+        case PseudoImm::Value:
+            set_reg(insn.dst, constant(static_cast<uint64_t>(insn.imm)));
+            return true;
+        case PseudoImm::MapFd:
+        case PseudoImm::MapIdx: {
+            const auto index = static_cast<uint32_t>(insn.imm);
+            set_reg(insn.dst, pointer(CellType::MapHandle, 0, static_cast<uint16_t>(index)));
+            if (options_.facts) facts_[slot_].map = static_cast<int32_t>(index);
+            return true;
+        }
+        case PseudoImm::MapValue:
+        case PseudoImm::MapIdxValue: {
+            const auto index = static_cast<uint32_t>(insn.imm);
+            Cell cell = pointer(CellType::MapValue, 0, static_cast<uint16_t>(index));
+            const MapDef& map = *maps_[index].def;
+            if (map.type == MapType::Arena) cell.type = CellType::Arena;
+            cell.off = static_cast<int32_t>(static_cast<uint64_t>(insn.imm) >> 32);
+            // Identity of the value, for locks in it.
+            if (!map.fields.empty()) cell.id = 0x80000000u | index;
+            set_reg(insn.dst, cell);
+            return true;
+        }
+        case PseudoImm::Func: {
+            const uint32_t subprogram = subprogram_index(static_cast<uint32_t>(insn.target));
+            if (program_.subprograms[subprogram].is_global)
+                return reject(ErrorCode::BadCallback,
+                              "callback function not static: the address of "
+                              "a global function cannot be taken");
+            set_reg(insn.dst, pointer(CellType::Function, 0, static_cast<uint16_t>(subprogram)));
+            return true;
+        }
+        case PseudoImm::BtfId: return step_kernel_variable(insn);
+    }
+    return true;
+}
+
+bool Analyzer::step_load_packet(const Insn& insn) {
+    const ProgKind kind = program_.type->kind;
+    if (kind != ProgKind::SocketFilter && kind != ProgKind::SchedCls &&
+        kind != ProgKind::SchedAct && kind != ProgKind::CgroupSkb)
+        return reject(ErrorCode::HelperNotAllowed,
+                      "BPF_LD_[ABS|IND] instructions not allowed for this program type");
+    if (!check_holds_at_exit("BPF_LD_[ABS|IND]", true)) return false;
+    if (!read_reg(6)) return false;
+    if (st().reg(6).type != CellType::Context)
+        return reject(ErrorCode::BadArgumentType,
+                      "at the time of BPF_LD_ABS|IND R6 != pointer to skb: r6 is %s",
+                      name_of_cell(st().reg(6)).c_str());
+    if (!check_constant_offset(st().reg(6), 6, "ctx", false)) return false;
+    if (!insn.is_imm && !read_reg(insn.src)) return false;
+    clobber_caller_saved(st());
+    set_reg(0, unknown());
+    st().slot = slot_ + 1;
+    return true;
+}
+
+bool Analyzer::step_exit() {
+    if (!check_holds_at_exit("BPF_EXIT instruction in main prog", st().depth() == 1)) return false;
+    if (st().depth() > 1) return leave_subprogram();
+    if (st().top().role == FrameRole::AsyncCallback) {
+        path_over_ = true;
+        if (!read_reg(0)) return false;
+        if (!st().reg(0).is_scalar())
+            return reject(ErrorCode::BadReturnValue,
+                          "At async callback return, R0 is not a number");
+        need(st().reg(0));
+        if (!num(st().reg(0)).is_const(0))
+            return reject(ErrorCode::BadReturnValue,
+                          "At async callback return the register R0 has %s should have been 0",
+                          to_string(num(st().reg(0))).c_str());
+        return true;
+    }
+    path_over_ = true;
+    return check_return_value();
+}
+
+bool Analyzer::step_addr_space_cast(const Insn& insn) {
+    if (!read_reg(insn.src) || !write_reg(insn.dst)) return false;
+    bool arena = false;
+    for (const MapRef& map : maps_) arena |= map.def->type == MapType::Arena;
+    if (!arena)
+        return reject(
+            ErrorCode::NotAPointer,
+            "addr_space_cast insn can only be used in a program that has an associated arena");
+    st().slot = slot_ + 1;
+    const uint32_t spaces = static_cast<uint32_t>(insn.imm);
+    set_reg(insn.dst, spaces == 1 ? pointer(CellType::Arena) : unknown());
+    return true;
+}
+
+}  // namespace skep::verifier

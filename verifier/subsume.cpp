@@ -1,0 +1,225 @@
+// When one state covers another: whatever the special state can do, the general one can do too, and
+// that has been checked. Then the special one need not be looked at.
+//
+// States have been cleaned: what is not live is NotInit or Invalid, and covers everything. Ids are
+// names: they must correspond one to one. A scalar that no proof from the general state on rested
+// on (provenance.hpp) may be anything.
+#include <algorithm>
+#include <cstring>
+
+#include "verifier/analyzer.hpp"
+#include "verifier/subsumption.hpp"
+
+namespace skep::verifier {
+
+bool Subsumption::same_id(uint32_t g, uint32_t s) {
+    if (g == 0 && s == 0) return true;
+    if ((g == 0) != (s == 0)) return false;
+    for (const auto& [from, to] : ids_) {
+        if (from == g) return to == s;
+        if (to == s) return false;
+    }
+    ids_.emplace_back(g, s);
+    return true;
+}
+
+bool Subsumption::scalar(const Cell& g, const Cell& s) {
+    if (compare_ == Compare::Exact)
+        return g.scalar == s.scalar && g.off == s.off && g.flags == s.flags && same_id(g.id, s.id);
+    if (compare_ == Compare::Normal && !a_.provenance_.is_precise(g.ref)) return true;
+    if (!a_.pool_.covers(g.scalar, s.scalar)) return false;
+    if (g.id == 0) return true;
+    return s.id != 0 && g.off == s.off && g.flags == s.flags && same_id(g.id, s.id);
+}
+
+bool Subsumption::cell(const Cell& g, const Cell& s) {
+    if (g.type == CellType::NotInit) return compare_ != Compare::Exact || s.type == g.type;
+    if (g.type != s.type) return false;
+    if (g.is_scalar()) return scalar(g, s);
+    if (g.off != s.off || g.flags != s.flags) return false;
+    if (!same_id(g.ref, s.ref)) return false;
+    if (compare_ == Compare::Exact ? g.scalar != s.scalar : !a_.pool_.covers(g.scalar, s.scalar))
+        return false;
+    if (g.is_packet()) {
+        if (compare_ == Compare::Exact ? g.object != s.object : g.object > s.object) return false;
+        return g.id == 0 ? s.id == 0 : same_id(g.id, s.id);
+    }
+    if (g.object != s.object) return false;
+    return same_id(g.id, s.id);
+}
+
+namespace {
+
+bool is_special(Tag tag) { return tag == Tag::Dynptr || tag == Tag::Iterator || tag == Tag::Irq; }
+
+// The granule of the value that covers byte b.
+unsigned spill_start(const StackChunk& chunk, unsigned b) {
+    const unsigned g = b / kGranule;
+    return chunk.sizes[g] != 0 || g % 2 == 0 ? g : g - 1;
+}
+
+}  // namespace
+
+// Whether bytes [b, b + size) of `s` are numbers, whatever their values.
+bool Subsumption::any_number(const StackChunk* s, unsigned b, unsigned size) {
+    for (unsigned i = b; i < b + size; ++i) {
+        const Tag tag = s == nullptr ? Tag::Invalid : s->tags[i];
+        if (is_special(tag)) return false;
+        if (tag == Tag::Invalid && a_.strict()) return false;
+        if (tag == Tag::Spill && a_.strict() && !s->cells[spill_start(*s, i)].is_scalar())
+            return false;
+    }
+    return true;
+}
+
+bool Subsumption::zero_byte(const StackChunk* s, unsigned b) {
+    if (s == nullptr) return false;
+    if (s->tags[b] == Tag::Zero) return true;
+    if (s->tags[b] != Tag::Spill) return false;
+    const Cell& cell = s->cells[spill_start(*s, b)];
+    if (!cell.is_scalar() || !a_.num(cell).is_const(0)) return false;
+    rests_on_.push_back(cell.ref);
+    return true;
+}
+
+bool Subsumption::spill(const StackChunk& g, const StackChunk* s, unsigned granule) {
+    const Cell& cell_g = g.cells[granule];
+    const unsigned size = g.sizes[granule];
+    if (s != nullptr && s->sizes[granule] == size && s->tags[granule * kGranule] == Tag::Spill)
+        return cell(cell_g, s->cells[granule]);
+    if (!cell_g.is_scalar() || compare_ == Compare::Exact) return false;
+    const bool matters = compare_ == Compare::Range || a_.provenance_.is_precise(cell_g.ref);
+    if (!matters) return any_number(s, granule * kGranule, size);
+    if (cell_g.id != 0) return false;
+    const Scalar& value = a_.num(cell_g);
+    if (value.is_unknown() || value == zero_extend(Scalar::unknown(), size * 8))
+        return any_number(s, granule * kGranule, size);
+    if (value.contains(0)) {
+        for (unsigned i = 0; i < size; ++i)
+            if (!zero_byte(s, granule * kGranule + i)) return false;
+        return true;
+    }
+    return false;
+}
+
+bool Subsumption::chunk(const StackChunk* g, const StackChunk* s) {
+    if (g == nullptr) return compare_ != Compare::Exact || s == nullptr;
+    if (g == s) {
+        // Equal, if the names in it mean the same.
+        for (unsigned i = 0; i < kChunkGranules; ++i) {
+            if (g->sizes[i] == 0) continue;
+            const Cell& c = g->cells[i];
+            if (c.is_scalar() ? compare_ == Compare::Normal && !a_.provenance_.is_precise(c.ref)
+                              : c.ref == 0 && c.id == 0)
+                continue;
+            if (!cell(c, c)) return false;
+        }
+        return true;
+    }
+    for (unsigned i = 0; i < kChunkGranules; ++i) {
+        if (g->sizes[i] != 0) {
+            if (is_special(g->tags[i * kGranule])) {
+                if (s == nullptr || s->sizes[i] != g->sizes[i] ||
+                    s->tags[i * kGranule] != g->tags[i * kGranule] ||
+                    !cell(g->cells[i], s->cells[i]))
+                    return false;
+            } else if (!spill(*g, s, i)) {
+                return false;
+            }
+            if (g->sizes[i] == 8) {
+                ++i;
+                continue;
+            }
+        }
+        for (unsigned b = i * kGranule; b < (i + 1) * kGranule; ++b) {
+            const Tag tag = g->tags[b];
+            const Tag other = s == nullptr ? Tag::Invalid : s->tags[b];
+            if (compare_ == Compare::Exact) {
+                if (tag != other) return false;
+                continue;
+            }
+            switch (tag) {
+                case Tag::Invalid:
+                case Tag::Spill: break;
+                case Tag::Misc:
+                    if (!any_number(s, b, 1)) return false;
+                    break;
+                case Tag::Zero:
+                    if (!zero_byte(s, b)) return false;
+                    break;
+                case Tag::Dynptr:
+                case Tag::Iterator:
+                case Tag::Irq:
+                    if (other != tag) return false;
+                    break;
+            }
+        }
+    }
+    return true;
+}
+
+bool Subsumption::holds(const State& g, const State& s) {
+    if (g.holds.size() != s.holds.size()) return false;
+    for (size_t i = 0; i < g.holds.size(); ++i) {
+        const Hold &a = g.holds[i], &b = s.holds[i];
+        if (a.kind != b.kind || a.lock_object != b.lock_object || a.lock_type != b.lock_type)
+            return false;
+        if (!same_id(a.id, b.id) || !same_id(a.lock_id, b.lock_id)) return false;
+    }
+    return true;
+}
+
+bool Subsumption::run(const State& g, const State& s) {
+    ids_.clear();
+    rests_on_.clear();
+    if (g.depth() != s.depth() || g.rcu_depth != s.rcu_depth ||
+        g.preempt_depth != s.preempt_depth || g.in_sleepable != s.in_sleepable)
+        return false;
+    for (unsigned f = 0; f < g.depth(); ++f) {
+        const Frame &a = g.frame(f), &b = s.frame(f);
+        if (a.call_slot != b.call_slot || a.subprogram != b.subprogram || a.role != b.role ||
+            a.callback_kind != b.callback_kind)
+            return false;
+        if (compare_ != Compare::Normal || f + 1 != g.depth()) {
+            // Rounds of a callback that is running are part of what is compared only exactly.
+            if (compare_ == Compare::Exact && a.callback_depth != b.callback_depth) return false;
+        }
+    }
+    if (!holds(g, s)) return false;
+    for (unsigned f = g.depth(); f-- > 0;) {
+        const Frame &a = g.frame(f), &b = s.frame(f);
+        for (unsigned r = 0; r < kFramePointer; ++r)
+            if (!cell(a.regs[r], b.regs[r])) return false;
+        for (unsigned c = 0; c < kChunks; ++c)
+            if (!chunk(a.chunks[c], b.chunks[c])) return false;
+    }
+    return true;
+}
+
+void Subsumption::link(const State& g, const State& s, bool open) {
+    for (const uint32_t node : rests_on_) a_.provenance_.mark(node);
+    const auto pass = [&](const Cell& a, const Cell& b) {
+        if (!a.is_scalar() || !b.is_scalar()) return;
+        if (a_.provenance_.is_precise(a.ref))
+            a_.provenance_.mark(b.ref);
+        else if (open)
+            a_.provenance_.link(a.ref, b.ref);
+    };
+    for (unsigned f = 0; f < g.depth(); ++f) {
+        for (unsigned r = 0; r < kFramePointer; ++r) pass(g.frame(f).regs[r], s.frame(f).regs[r]);
+        for (unsigned c = 0; c < kChunks; ++c) {
+            const StackChunk *a = g.chunk(f, c), *b = s.chunk(f, c);
+            if (a == nullptr || b == nullptr || a == b) continue;
+            for (unsigned i = 0; i < kChunkGranules; ++i) {
+                if (a->sizes[i] == 0) continue;
+                if (b->sizes[i] != 0) {
+                    pass(a->cells[i], b->cells[i]);
+                } else if (b->tags[i * kGranule] == Tag::Spill && i % 2 == 1) {
+                    pass(a->cells[i], b->cells[i - 1]);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace skep::verifier
