@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "tests/support/engine_run.hpp"
 #include "tests/support/reference.hpp"
 #include "vm/base/try.hpp"
 #include "vm/isa/assemble.hpp"
@@ -51,8 +52,36 @@ std::optional<Result<Outcome>> run_in_reference(const Prepared& test) {
     return outcome;
 }
 
+std::optional<Result<Outcome>> run_in_interpreter(const Prepared& test, Form form) {
+    if (test.type != "raw" || test.insns.empty()) return std::nullopt;
+    auto area = RunArea::create();
+    if (!area) return Result<Outcome>(std::unexpected(area.error()));
+    const Loaded loaded = load(form, program_of(test.insns));
+    if (!loaded.image) return std::nullopt;
+    std::vector<std::byte> memory(test.memory.size());
+    std::ranges::transform(test.memory, memory.begin(), [](uint8_t b) { return std::byte{b}; });
+    const auto result = run(**area, loaded, memory, test.fuel.value_or(kDefaultFuel));
+    Outcome outcome{result.r0, result.trap, result.slot, test.memory};
+    std::ranges::transform(memory, outcome.memory.begin(),
+                           [](std::byte b) { return std::to_integer<uint8_t>(b); });
+    return outcome;
+}
+
+std::optional<Result<Outcome>> run_in_sandbox(const Prepared& test) {
+    return run_in_interpreter(test, Form::Sandbox);
+}
+
+// The unchecked form runs only what a verifier would let in: what does not trap elsewhere.
+std::optional<Result<Outcome>> run_unchecked(const Prepared& test) {
+    const auto safe = run_in_interpreter(test, Form::Sandbox);
+    if (!safe || !*safe || (*safe)->trap != TrapCode::None) return std::nullopt;
+    return run_in_interpreter(test, Form::Unchecked);
+}
+
 constexpr auto kEngines = std::to_array<Engine>({
     {"reference", run_in_reference},
+    {"sandbox interpreter", run_in_sandbox},
+    {"unchecked interpreter", run_unchecked},
 });
 
 // --- expectations of single stages ---------------------------------------------------------------

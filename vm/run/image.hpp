@@ -50,6 +50,32 @@ struct ImageSlot {
     uint8_t field_shift = 0;  // ContextField, narrow loads: bytes into the host field
     bool charge = false;      // a taken jump or a call here costs a unit of fuel (backward, call)
     bool dead = false;        // never executed
+    // Not None: executing the slot ends the run with this trap (poisoned, kernel-only, dead).
+    TrapCode trap = TrapCode::None;
+};
+
+// Executable code of an image, made by one of the engines. Immutable, shared by all runs.
+class Code {
+public:
+    virtual ~Code() = default;
+    // Runs subprogram `index` with r1..r5 = args in a fresh frame below the ones that are open. On
+    // a tail call that was not taken inside a local call, returns with env.tail_target set.
+    virtual CallResult enter(HelperEnv& env, uint32_t subprogram,
+                             const uint64_t (&args)[5]) const noexcept = 0;
+    virtual size_t native_bytes() const noexcept { return 0; }
+};
+
+// What a slot of a program array leads to: set in HelperEnv::tail_target by the tail-call helper,
+// acted upon by whoever runs the caller. Both belong to one loaded program, which outlives the run.
+struct TailTarget : Executable {
+    const Image* image = nullptr;
+    const Code* code = nullptr;
+};
+
+// The stack frame of one subprogram.
+struct FrameInfo {
+    uint32_t bytes = kStackBytes;  // multiple of 16; what r10 may be used for
+    bool zero = true;              // cleared on entry: bytes may be read before they are written
 };
 
 // A subprogram as a value that programs can hold: the target of callbacks. Lives as long as its
@@ -74,7 +100,10 @@ public:
     std::vector<Map*> map_pointers;          // the same, for HelperEnv::maps
     std::vector<Region> map_regions;         // sandbox: regions kFirstMap + map index
     std::vector<FunctionEntry> functions;    // by subprogram
-    uint32_t stack_bytes = 0;                // per frame
+    std::vector<FrameInfo> frames;           // by subprogram
+    bool reclaims = false;       // a map of it frees values while programs run: runs enter an epoch
+    const Code* code = nullptr;  // what runs it; set once by the owner before the first run
+    uint32_t program_id = 0;     // LoadedProgram::id()
 
     std::string dump() const;
 };

@@ -1,0 +1,145 @@
+// Out-of-line parts of the engines: see the header.
+#include "vm/run/engine_calls.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <skep/context.hpp>
+#include <skep/helper.hpp>
+
+#include "vm/isa/semantics.hpp"
+#include "vm/prog/ctx_layouts.hpp"
+#include "vm/run/guest_memory.hpp"
+#include "vm/run/threaded.hpp"
+
+namespace skep {
+
+namespace {
+
+const Program& running(const RunArea& area) {
+    return *static_cast<const Image*>(area.image)->program;
+}
+
+bool is_packet_pointer(CtxFieldKind kind) {
+    return kind == CtxFieldKind::PacketStart || kind == CtxFieldKind::PacketEnd ||
+           kind == CtxFieldKind::PacketMeta;
+}
+
+// Pointer fields as register values. Verified programs get the pointer. In a sandbox, packet
+// pointers become guest addresses and null stays null; other objects have no guest address.
+bool resolve_pointer(void* self, const CtxField& field, const void* pointer, uint64_t& out) {
+    const auto& area = *static_cast<const RunArea*>(self);
+    if (!area.sandbox || pointer == nullptr) {
+        out = reinterpret_cast<uintptr_t>(pointer);
+        return true;
+    }
+    if (!is_packet_pointer(field.kind) || area.packet == nullptr) return false;
+    const auto offset = static_cast<const std::byte*>(pointer) - area.packet->head;
+    out = guest_address(region::kPacket, region::kPacketBase + static_cast<uint32_t>(offset));
+    return true;
+}
+
+bool is_context(const RunArea& area, uint64_t address) {
+    return address >> 32 == region::kContext &&
+           area.table[region::kContext].kind == static_cast<uint32_t>(RegionKind::Context);
+}
+
+uint64_t extended(uint64_t value, const Insn& insn) {
+    return insn.sign ? sign_extend(value, bytes_of(insn.width) * 8) : value;
+}
+
+}  // namespace
+
+LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexcept {
+    uint64_t value = 0;
+    const Program& program = running(area);
+    if (area.ctx == nullptr || !ctx_load(*area.layout, area.ctx, offset, bytes_of(insn.width),
+                                         value, {resolve_pointer, &area}, program.attach_type)) {
+        area.fail(TrapCode::BadContextAccess);
+        return {};
+    }
+    return {extended(value, insn), true};
+}
+
+bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t value) noexcept {
+    const Program& program = running(area);
+    if (area.ctx != nullptr &&
+        ctx_store(*area.layout, area.ctx, offset, bytes_of(insn.width), value, program.attach_type))
+        return true;
+    area.fail(TrapCode::BadContextAccess);
+    return false;
+}
+
+LoadedValue load_slowly(RunArea& area, uint64_t address, const Insn& insn) noexcept {
+    if (is_context(area, address)) return load_context(area, static_cast<uint32_t>(address), insn);
+    fail_access(area, address, bytes_of(insn.width));
+    return {};
+}
+
+bool store_slowly(RunArea& area, uint64_t address, const Insn& insn, uint64_t value) noexcept {
+    if (is_context(area, address))
+        return store_context(area, static_cast<uint32_t>(address), insn, value);
+    fail_access(area, address, bytes_of(insn.width));
+    return false;
+}
+
+void fail_access(RunArea& area, uint64_t address, unsigned size) noexcept {
+    if (is_context(area, address)) {
+        area.fail(TrapCode::BadContextAccess);
+        return;
+    }
+    const bool readable =
+        guest::translate<false>(area.regions, area.region_count, address, size) != nullptr;
+    area.fail(readable ? TrapCode::ReadOnly : TrapCode::OutOfBounds);
+}
+
+LoadedValue load_packet(RunArea& area, uint64_t index, const Insn& insn) noexcept {
+    if (area.packet == nullptr) return {};
+    const PacketBuffer& packet = *area.packet;
+    const auto size = static_cast<uint64_t>(packet.data_end - packet.data);
+    // As in the kernel, index and displacement are 32-bit; what is negative is outside.
+    const int64_t offset = int64_t{static_cast<int32_t>(index)} + insn.imm;
+    const unsigned width = bytes_of(insn.width);
+    if (offset < 0 || static_cast<uint64_t>(offset) > size || size - offset < width) return {};
+    const std::byte* at = packet.data + offset;
+    switch (insn.width) {
+        case Width::B: return {guest::load<uint8_t>(at), true};
+        case Width::H: return {eval_endian(EndianOp::ToBe, guest::load<uint16_t>(at), 16), true};
+        case Width::W: return {eval_endian(EndianOp::ToBe, guest::load<uint32_t>(at), 32), true};
+        case Width::Dw: return {eval_endian(EndianOp::ToBe, guest::load<uint64_t>(at), 64), true};
+    }
+    return {};
+}
+
+CallResult tail_call_from_subprogram(RunArea& area) noexcept {
+    // The subprogram's own frame is given up; leave_local() sets the same bottom again.
+    area.close_frame(area.frames[area.open_frames - 1].bottom);
+    return finish_tail_calls(area);
+}
+
+uint64_t enter_local(RunArea& area, const Op* op, const uint64_t* registers) noexcept {
+    if (area.depth >= kMaxCallFrames || area.open_frames >= kMaxOpenFrames) {
+        area.fail(TrapCode::CallDepth);
+        return 0;
+    }
+    Frame& frame = area.frames[area.open_frames];
+    frame.return_to = op + 1;
+    std::copy(registers + 6, registers + 11, frame.saved);
+    frame.bottom = area.frame_bottom;
+    const uint64_t r10 = area.open_frame(*op->frame);
+    if (r10 == 0) return 0;
+    ++area.open_frames;
+    ++area.depth;
+    return r10;
+}
+
+const Op* leave_local(RunArea& area, uint64_t* registers) noexcept {
+    const Frame& frame = area.frames[--area.open_frames];
+    --area.depth;
+    std::copy(frame.saved, frame.saved + 5, registers + 6);
+    area.close_frame(frame.bottom);
+    area.stack_top = frame.saved[4];
+    return frame.return_to;
+}
+
+}  // namespace skep

@@ -1,0 +1,114 @@
+// A run area: all memory that one run needs besides its maps, preallocated per CPU slot and nesting
+// depth: the environment, the saved registers of open frames, the guest stack and the region table.
+//
+// A run uses the area of its slot, which its thread holds, so nothing in it is shared.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "helpers/env.hpp"
+#include "vm/base/os.hpp"
+#include "vm/isa/insn.hpp"
+#include "vm/run/image.hpp"
+
+namespace skep {
+
+struct Op;
+
+// Frames that may be open in one run: the program's own, and for every tail call that replaced a
+// subprogram, those that were open below it (Linux allows 33 of them, 8 frames each).
+inline constexpr unsigned kMaxOpenFrames = 64;
+// Bytes of guest stack: eight full frames, and what tail calls from subprograms leave open below.
+inline constexpr uint32_t kStackSize = 16 * 1024;
+// Callbacks and tail calls out of subprograms recurse on the native stack, at most so deep; with
+// about 1 KiB of native stack for interpreter and helper each, a run needs at most 64 KiB of it.
+inline constexpr unsigned kMaxNesting = 48;
+// Guest offset of the lowest byte of the stack, above a null page.
+inline constexpr uint32_t kStackBase = 0x10000;
+inline constexpr uint32_t kMaxRunMaps = 1024;
+inline constexpr uint32_t kNoTrapSlot = ~uint32_t{0};
+
+// What a local call saves.
+struct Frame {
+    const Op* return_to = nullptr;
+    uint64_t saved[5] = {};  // r6..r10
+    std::byte* bottom = nullptr;
+};
+
+struct RunArea : HelperEnv {
+    std::byte* stack = nullptr;           // kStackSize bytes, guard pages around
+    std::byte* frame_bottom = nullptr;    // lowest byte of the current frame
+    uint32_t open_frames = 0;             // used entries of `frames`
+    uint32_t nesting = 0;                 // interpreters and native code on the native stack
+    uint64_t entry_r1 = 0, entry_r2 = 0;  // what every program of the run gets
+    const Image* trap_image = nullptr;    // the program that trapped
+    uint32_t regions_of = 0;              // program whose maps the region table holds, 0 = none
+    Frame frames[kMaxOpenFrames];
+    os::Pages stack_pages;
+    std::array<Region, region::kFirstMap + kMaxRunMaps> table;
+
+    static Result<std::unique_ptr<RunArea>> create();
+
+    // Opens a frame below the current one and returns its r10, or 0 (and a trap) when the stack is
+    // used up.
+    uint64_t open_frame(const FrameInfo& frame) noexcept;
+    // Makes `bottom` the current frame's lowest byte again.
+    void close_frame(std::byte* bottom) noexcept {
+        frame_bottom = bottom;
+        if (sandbox) set_stack_region();
+    }
+    // The stack as far as open frames reach is what the guest can address.
+    void set_stack_region() noexcept {
+        Region& region = table[region::kStack];
+        region.base = frame_bottom;
+        region.lo = kStackBase + static_cast<uint32_t>(frame_bottom - stack);
+        region.readable = region.writable =
+            static_cast<uint64_t>(stack + kStackSize - frame_bottom);
+    }
+    // Binds the maps of `image`: HelperEnv::maps, image, and the map regions.
+    void bind(const Image& new_image) noexcept;
+    // Records where the first trap of the run happened.
+    void trapped_at(const Image& where, uint32_t slot) noexcept {
+        if (trap_slot != kNoTrapSlot) return;
+        trap_slot = slot;
+        trap_image = &where;
+    }
+};
+
+// What a run starts with. `ctx` is the host's struct for the context; type raw: a BytesContext.
+struct RunStart {
+    const Image* image = nullptr;
+    const Code* code = nullptr;
+    void* ctx = nullptr;
+    PacketBuffer* packet = nullptr;
+    uint64_t fuel = kDefaultFuel;
+};
+
+// Runs until the program and everything that it tail-called has ended, and returns r0. The caller
+// sets the area's services, interrupt, user and cpu. Leaves trap, trap_slot and trap_image in the
+// area; everything else that the run held is released.
+uint64_t run_program(RunArea& area, const RunStart& start) noexcept;
+
+// Finishes a tail call that the engine left in env.tail_target, and those that follow it, in place
+// of the current frame. For tail calls out of subprograms: the result is the subprogram's.
+CallResult finish_tail_calls(HelperEnv& env) noexcept;
+
+// Opens and closes the frame of one Code::enter(): depth, nesting and stack. `r10` is 0 when one of
+// them is used up (trap is set).
+class EnteredFrame {
+public:
+    EnteredFrame(RunArea& area, const FrameInfo& frame) noexcept;
+    ~EnteredFrame();
+    EnteredFrame(const EnteredFrame&) = delete;
+    EnteredFrame& operator=(const EnteredFrame&) = delete;
+    uint64_t r10 = 0;
+
+private:
+    RunArea& area_;
+    std::byte* bottom_;
+    uint64_t stack_top_;
+};
+
+}  // namespace skep
