@@ -16,6 +16,7 @@ target_include_directories(skep_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJEC
 target_compile_options(skep_options INTERFACE
   -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wnon-virtual-dtor -Wimplicit-fallthrough -fno-strict-aliasing
   $<$<BOOL:${SKEP_WERROR}>:-Werror>)
+target_compile_definitions(skep_options INTERFACE $<$<BOOL:${SKEP_JIT}>:SKEP_HAS_JIT>)
 target_link_libraries(skep_options INTERFACE Threads::Threads)
 find_package(Threads REQUIRED)
 
@@ -30,7 +31,8 @@ function(skep_library)
       target_sources(skep PRIVATE $<TARGET_OBJECTS:skep_${module}>)
     endif()
   endforeach()
-  target_link_libraries(skep PRIVATE $<BUILD_INTERFACE:skep_options>)
+  get_property(libraries GLOBAL PROPERTY SKEP_LIBRARIES)
+  target_link_libraries(skep PRIVATE $<BUILD_INTERFACE:skep_options> ${libraries})
   target_link_libraries(skep PUBLIC Threads::Threads)
   target_include_directories(skep PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/vm/include> $<INSTALL_INTERFACE:include>)

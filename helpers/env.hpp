@@ -106,6 +106,15 @@ struct HelperEnv {
     uint64_t may_goto_left = 0;
     uint64_t fuel_reserve = 0;  // units beyond the current quantum
 
+    // Native code only. The stack pointer of the innermost entry from C++; r10 of the frame that is
+    // entered, as a host address, and what makes it a guest address; the slot that traps or calls a
+    // helper; whether a legacy packet load ended its function.
+    uint64_t native_sp = 0;
+    uint64_t stack_host = 0;
+    uint64_t stack_delta = 0;
+    uint32_t native_slot = 0;
+    uint32_t native_ended = 0;
+
     const Services* services = nullptr;
     const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
     std::span<Map* const> maps;                        // of the program, by map index

@@ -11,6 +11,9 @@
 
 #include <skep/context.hpp>
 
+#ifdef SKEP_HAS_JIT
+#include "jit/jit.hpp"
+#endif
 #include "vm/isa/assemble.hpp"
 #include "vm/isa/codec.hpp"
 #include "vm/run/lower.hpp"
@@ -64,13 +67,27 @@ inline std::shared_ptr<const Program> program_of(std::string_view text) {
     return program_of(*std::move(insns));
 }
 
+enum class Runs : uint8_t { Interpreted, Native };
+
+inline Result<std::shared_ptr<const Code>> build_code(const Image& image, Runs runs) {
+    if (runs == Runs::Interpreted) return ThreadedCode::build(image);
+#ifdef SKEP_HAS_JIT
+    auto arena = jit::CodeArena::create(size_t{16} << 20);
+    if (!arena) return std::unexpected(arena.error());
+    return jit::compile(image, *arena);
+#else
+    return fail(ErrorCode::NoJit, "built without native code");
+#endif
+}
+
 // An image with the code that runs it.
 struct Loaded {
     std::shared_ptr<Image> image;
-    std::unique_ptr<ThreadedCode> code;
+    std::shared_ptr<const Code> code;
 };
 
-inline Loaded load(Form form, std::shared_ptr<const Program> program, Binding binding = {}) {
+inline Loaded load(Form form, std::shared_ptr<const Program> program, Binding binding = {},
+                   Runs runs = Runs::Interpreted) {
     auto image = form == Form::Sandbox
                      ? lower_checked(std::move(program), nullptr, std::move(binding))
                      : lower_unchecked(std::move(program), nullptr, std::move(binding));
@@ -78,7 +95,11 @@ inline Loaded load(Form form, std::shared_ptr<const Program> program, Binding bi
         ADD_FAILURE() << image.error().to_string();
         return {};
     }
-    auto code = ThreadedCode::build(**image);
+    Result<std::shared_ptr<const Code>> code = build_code(**image, runs);
+    // Programs that native code cannot follow are the interpreter's.
+    if (!code && runs == Runs::Native && code.error().code == ErrorCode::NoJit) {
+        code = build_code(**image, Runs::Interpreted);
+    }
     if (!code) {
         ADD_FAILURE() << code.error().to_string();
         return {};

@@ -52,11 +52,11 @@ std::optional<Result<Outcome>> run_in_reference(const Prepared& test) {
     return outcome;
 }
 
-std::optional<Result<Outcome>> run_in_interpreter(const Prepared& test, Form form) {
+std::optional<Result<Outcome>> run_engine(const Prepared& test, Form form, Runs runs) {
     if (test.type != "raw" || test.insns.empty()) return std::nullopt;
     auto area = RunArea::create();
     if (!area) return Result<Outcome>(std::unexpected(area.error()));
-    const Loaded loaded = load(form, program_of(test.insns));
+    const Loaded loaded = load(form, program_of(test.insns), {}, runs);
     if (!loaded.image) return std::nullopt;
     std::vector<std::byte> memory(test.memory.size());
     std::ranges::transform(test.memory, memory.begin(), [](uint8_t b) { return std::byte{b}; });
@@ -67,21 +67,25 @@ std::optional<Result<Outcome>> run_in_interpreter(const Prepared& test, Form for
     return outcome;
 }
 
+template <Runs kRuns>
 std::optional<Result<Outcome>> run_in_sandbox(const Prepared& test) {
-    return run_in_interpreter(test, Form::Sandbox);
+    return run_engine(test, Form::Sandbox, kRuns);
 }
 
 // The unchecked form runs only what a verifier would let in: what does not trap elsewhere.
+template <Runs kRuns>
 std::optional<Result<Outcome>> run_unchecked(const Prepared& test) {
-    const auto safe = run_in_interpreter(test, Form::Sandbox);
+    const auto safe = run_engine(test, Form::Sandbox, Runs::Interpreted);
     if (!safe || !*safe || (*safe)->trap != TrapCode::None) return std::nullopt;
-    return run_in_interpreter(test, Form::Unchecked);
+    return run_engine(test, Form::Unchecked, kRuns);
 }
 
 constexpr auto kEngines = std::to_array<Engine>({
     {"reference", run_in_reference},
-    {"sandbox interpreter", run_in_sandbox},
-    {"unchecked interpreter", run_unchecked},
+    {"sandbox interpreter", run_in_sandbox<Runs::Interpreted>},
+    {"unchecked interpreter", run_unchecked<Runs::Interpreted>},
+    {"sandbox native code", run_in_sandbox<Runs::Native>},
+    {"unchecked native code", run_unchecked<Runs::Native>},
 });
 
 // --- expectations of single stages ---------------------------------------------------------------

@@ -1,0 +1,213 @@
+#include "jit/jit.hpp"
+
+#include <asmjit/core.h>
+#include <cstring>
+
+#include "jit/masm_a64.hpp"
+#include "jit/masm_x64.hpp"
+#include "jit/translate.hpp"
+#include "vm/base/os.hpp"
+#include "vm/base/try.hpp"
+#include "vm/run/run_area.hpp"
+
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+namespace skep::jit {
+
+namespace {
+
+#if defined(__x86_64__)
+using HostMasm = MasmX64;
+constexpr Target kHostTarget = Target::X64;
+constexpr bool kAvailable = true;
+#elif defined(__aarch64__)
+using HostMasm = MasmA64;
+constexpr Target kHostTarget = Target::A64;
+constexpr bool kAvailable = true;
+#else
+using HostMasm = MasmX64;
+constexpr Target kHostTarget = Target::X64;
+constexpr bool kAvailable = false;
+#endif
+
+// asmjit reports errors where they happen; the first is kept and looked at once, at the end.
+class FirstError final : public asmjit::ErrorHandler {
+public:
+    void handleError(asmjit::Error error, const char* message, asmjit::BaseEmitter*) override {
+        if (code_ != asmjit::kErrorOk) return;
+        code_ = error;
+        message_ = message;
+    }
+    Result<void> check(asmjit::Error error = asmjit::kErrorOk) const {
+        if (code_ == asmjit::kErrorOk && error == asmjit::kErrorOk) return {};
+        return fail(ErrorCode::Internal,
+                    "the assembler refused: " +
+                        (message_.empty() ? std::string(asmjit::DebugUtils::errorAsString(error))
+                                          : message_));
+    }
+
+private:
+    asmjit::Error code_ = asmjit::kErrorOk;
+    std::string message_;
+};
+
+asmjit::Environment environment(Target target) {
+    return asmjit::Environment(target == Target::X64 ? asmjit::Arch::kX64 : asmjit::Arch::kAArch64);
+}
+
+struct EntryPoint {
+    uint32_t subprogram = 0;
+    uint64_t offset = 0;
+};
+
+// Everything that one translation yields, with labels resolved to offsets.
+struct Translated {
+    std::vector<EntryPoint> entries;
+    std::vector<CodePosition> positions;
+};
+
+template <class M>
+Result<Translated> translate(asmjit::CodeHolder& holder, const FirstError& errors,
+                             const Image& image, const Features& features) {
+    M masm(holder, features);
+    Translator<M> translator(masm, image);
+    if (!translator.can_translate()) {
+        return fail(ErrorCode::NoJit, "control passes between subprograms other than by calls");
+    }
+    translator.translate();
+    SKEP_CHECK(errors.check());
+    SKEP_CHECK(errors.check(holder.flatten()));
+    SKEP_CHECK(errors.check(holder.resolveUnresolvedLinks()));
+    Translated out;
+    for (const auto& entry : translator.entries()) {
+        out.entries.push_back({entry.subprogram, masm.label_position(entry.label)});
+    }
+    out.positions = translator.positions();
+    return out;
+}
+
+using EntryFunction = uint64_t (*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, HelperEnv*);
+
+class NativeCode final : public Code {
+public:
+    NativeCode(const Image& image, CodePages pages, const std::byte* start, size_t bytes,
+               Translated translated)
+        : image_(&image),
+          pages_(std::move(pages)),
+          start_(start),
+          bytes_(bytes),
+          positions_(std::move(translated.positions)),
+          entries_(image.functions.size(), nullptr) {
+        for (const EntryPoint& e : translated.entries) {
+            const std::byte* address = start + e.offset;
+            std::memcpy(&entries_[e.subprogram], &address, sizeof(address));
+        }
+    }
+
+    CallResult enter(HelperEnv& env, uint32_t subprogram,
+                     const uint64_t (&args)[5]) const noexcept override {
+        RunArea& area = static_cast<RunArea&>(env);
+        const EntryFunction entry = entries_[subprogram];
+        EnteredFrame frame(area, image_->frames[subprogram]);
+        if (entry == nullptr) area.fail(TrapCode::BadArgument);
+        if (area.trap != TrapCode::None) {
+            area.trapped_at(*image_, image_->program->subprograms[subprogram].first);
+            return {0, true};
+        }
+        area.stack_host =
+            reinterpret_cast<uintptr_t>(area.frame_bottom) + image_->frames[subprogram].bytes;
+        area.stack_delta = area.sandbox ? frame.r10 - area.stack_host : 0;
+        const uint64_t r0 = entry(args[0], args[1], args[2], args[3], args[4], &env);
+        if (area.trap == TrapCode::None) return {r0, false};
+        area.trapped_at(*image_, area.native_slot);
+        return {0, true};
+    }
+
+    size_t native_bytes() const noexcept override { return bytes_; }
+
+private:
+    const Image* image_;
+    CodePages pages_;
+    const std::byte* start_;
+    size_t bytes_;
+    std::vector<CodePosition> positions_;
+    std::vector<EntryFunction> entries_;  // by subprogram; null: not entered from C++
+};
+
+// Where in its pages the code starts: a multiple of 32 that differs from load to load.
+size_t random_start(size_t room) {
+    uint32_t r = 0;
+    os::random_bytes(std::as_writable_bytes(std::span(&r, 1)));
+    return r % (room / 32 + 1) * 32;
+}
+
+// What fills pages around the code: an instruction that traps.
+void fill_with_traps(std::byte* data, size_t size) {
+    if (kHostTarget == Target::X64)
+        std::memset(data, 0xcc, size);
+    else
+        std::memset(data, 0, size);  // udf #0
+}
+
+}  // namespace
+
+Features Features::host() noexcept {
+    Features f;
+#if defined(__x86_64__)
+    f.bmi2 = __builtin_cpu_supports("bmi2") != 0;
+    f.movbe = asmjit::CpuInfo::host().hasFeature(asmjit::CpuFeatures::X86::kMOVBE);
+#elif defined(__aarch64__)
+    constexpr unsigned long kAtomics = 1ul << 8;  // HWCAP_ATOMICS
+    f.lse = (::getauxval(AT_HWCAP) & kAtomics) != 0;
+#endif
+    return f;
+}
+
+bool available() noexcept { return kAvailable; }
+
+Result<std::shared_ptr<const Code>> compile(const Image& image,
+                                            const std::shared_ptr<CodeArena>& arena) {
+    if (!kAvailable) return fail(ErrorCode::NoJit, "no native code for this processor");
+    FirstError errors;
+    asmjit::CodeHolder holder;
+    SKEP_CHECK(errors.check(holder.init(environment(kHostTarget))));
+    holder.setErrorHandler(&errors);
+    SKEP_TRY(Translated translated, translate<HostMasm>(holder, errors, image, Features::host()));
+
+    constexpr size_t kMaxShift = 1024;
+    const size_t size = holder.codeSize();
+    SKEP_TRY(CodePages pages, arena->allocate(size + kMaxShift));
+    fill_with_traps(pages.data(), pages.size());
+    std::byte* start = pages.data() + random_start(kMaxShift);
+    SKEP_CHECK(errors.check(holder.relocateToBase(reinterpret_cast<uintptr_t>(start))));
+    const size_t final_size = holder.codeSize();
+    SKEP_CHECK(errors.check(holder.copyFlattenedData(start, final_size)));
+    SKEP_CHECK(pages.seal());
+    return std::make_shared<const NativeCode>(image, std::move(pages), start, final_size,
+                                              std::move(translated));
+}
+
+Result<Listing> assemble(const Image& image, Target target, const Features& features) {
+    FirstError errors;
+    asmjit::CodeHolder holder;
+    asmjit::StringLogger logger;
+    logger.addFlags(asmjit::FormatFlags::kMachineCode);
+    SKEP_CHECK(errors.check(holder.init(environment(target))));
+    holder.setErrorHandler(&errors);
+    holder.setLogger(&logger);
+    Listing listing;
+    Result<Translated> translated = target == Target::X64
+                                        ? translate<MasmX64>(holder, errors, image, features)
+                                        : translate<MasmA64>(holder, errors, image, features);
+    if (!translated) return std::unexpected(std::move(translated).error());
+    SKEP_CHECK(errors.check(holder.relocateToBase(uint64_t{1} << 32)));
+    listing.bytes.resize(holder.codeSize());
+    SKEP_CHECK(errors.check(holder.copyFlattenedData(listing.bytes.data(), listing.bytes.size())));
+    listing.positions = std::move(translated->positions);
+    listing.text.assign(logger.data(), logger.dataSize());
+    return listing;
+}
+
+}  // namespace skep::jit

@@ -1,0 +1,99 @@
+#include "jit/liveness.hpp"
+
+namespace skep::jit {
+
+namespace {
+constexpr uint16_t bit(unsigned r) { return static_cast<uint16_t>(1u << r); }
+constexpr uint16_t kArguments = 0x3e;  // r1..r5
+}  // namespace
+
+uint16_t Liveness::reads(const Insn& i) {
+    const uint16_t src = i.is_imm ? uint16_t{0} : bit(i.src);
+    switch (i.kind) {
+        case Kind::Alu:
+            return i.alu() == AluOp::Mov ? src : static_cast<uint16_t>(src | bit(i.dst));
+        case Kind::Neg:
+        case Kind::Endian: return bit(i.dst);
+        case Kind::Load:
+        case Kind::AddrSpaceCast: return bit(i.src);
+        case Kind::Store: return static_cast<uint16_t>(src | bit(i.dst));
+        case Kind::Branch: return static_cast<uint16_t>(src | bit(i.dst));
+        case Kind::Atomic:
+            if (i.atomic() == AtomicOp::LoadAcquire) return bit(i.src);
+            return static_cast<uint16_t>(bit(i.dst) | bit(i.src) |
+                                         (i.atomic() == AtomicOp::Cmpxchg ? bit(0) : 0));
+        case Kind::LoadPacket: return i.is_imm ? uint16_t{0} : bit(i.src);
+        case Kind::Call:
+        case Kind::CallLocal: return kArguments;
+        case Kind::Exit: return bit(0);
+        case Kind::Imm64:
+        case Kind::Imm64High:
+        case Kind::Jump:
+        case Kind::MayGoto: return 0;
+    }
+    return 0x7ff;
+}
+
+uint16_t Liveness::writes(const Insn& i) {
+    switch (i.kind) {
+        case Kind::Alu:
+        case Kind::Neg:
+        case Kind::Endian:
+        case Kind::Load:
+        case Kind::Imm64:
+        case Kind::AddrSpaceCast: return bit(i.dst);
+        case Kind::Atomic:
+            if (i.atomic() == AtomicOp::LoadAcquire) return bit(i.dst);
+            if (i.atomic() == AtomicOp::Cmpxchg) return bit(0);
+            return fetches(i.atomic()) ? bit(i.src) : uint16_t{0};
+        case Kind::LoadPacket:
+        case Kind::Call:
+        case Kind::CallLocal: return kArguments | bit(0);
+        case Kind::Store:
+        case Kind::Branch:
+        case Kind::Imm64High:
+        case Kind::Jump:
+        case Kind::MayGoto:
+        case Kind::Exit: return 0;
+    }
+    return 0;
+}
+
+uint16_t Liveness::live_after(uint32_t slot) const {
+    const Insn& i = image_.slots[slot].insn;
+    const auto next = [this](uint64_t s) { return s < before_.size() ? before_[s] : uint16_t{0}; };
+    switch (i.kind) {
+        case Kind::Exit: return 0;
+        case Kind::Jump: return next(static_cast<uint32_t>(i.target));
+        case Kind::Branch:
+        case Kind::MayGoto:
+            return static_cast<uint16_t>(next(uint64_t{slot} + 1) |
+                                         next(static_cast<uint32_t>(i.target)));
+        case Kind::Imm64: return next(uint64_t{slot} + 2);
+        default: return next(uint64_t{slot} + 1);
+    }
+}
+
+// Backward passes over the slots until nothing changes: one pass for straight code, one more for
+// each level of loops that carries a register. A hostile program can ask for as many passes as it
+// has jumps; after a few, everything counts as live.
+Liveness::Liveness(const Image& image) : image_(image), before_(image.slots.size(), 0) {
+    constexpr unsigned kMaxPasses = 32;
+    bool changed = true;
+    for (unsigned pass = 0; changed; ++pass) {
+        changed = false;
+        if (pass == kMaxPasses) {
+            before_.assign(before_.size(), 0x7ff);
+            return;
+        }
+        for (auto slot = static_cast<uint32_t>(before_.size()); slot-- > 0;) {
+            const Insn& i = image.slots[slot].insn;
+            const auto live = static_cast<uint16_t>((live_after(slot) & ~writes(i)) | reads(i));
+            if (live == before_[slot]) continue;
+            before_[slot] = live;
+            changed = true;
+        }
+    }
+}
+
+}  // namespace skep::jit

@@ -1,0 +1,31 @@
+// Which registers may still be read, per slot: backward data flow over the image, register masks
+// only. Peepholes use it to see that a temporary dies, the sandbox to clear no more registers than
+// a program can read.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "vm/run/image.hpp"
+
+namespace skep::jit {
+
+class Liveness {
+public:
+    explicit Liveness(const Image& image);
+
+    // Bit r: register r may be read by `slot` or after it, before it is written.
+    uint16_t live_before(uint32_t slot) const { return before_[slot]; }
+    // The same for what comes after `slot`, over all its successors.
+    uint16_t live_after(uint32_t slot) const;
+    bool is_live_after(uint32_t slot, unsigned r) const { return (live_after(slot) >> r & 1) != 0; }
+
+    static uint16_t reads(const Insn& insn);
+    static uint16_t writes(const Insn& insn);
+
+private:
+    const Image& image_;
+    std::vector<uint16_t> before_;
+};
+
+}  // namespace skep::jit

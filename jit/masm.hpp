@@ -1,0 +1,111 @@
+// The contract of a back end: what the translator (translate.hpp) asks of a macro-assembler.
+//
+// A macro-assembler maps the eleven eBPF registers and a few temporaries to machine registers and
+// emits the machine form of each operation. masm_x64.cpp and masm_a64.cpp implement the same
+// functions in the same order. Nothing here knows about programs, images or helpers' meanings.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+
+#include <skep/error.hpp>
+
+#include "vm/isa/insn.hpp"
+
+namespace skep::jit {
+
+// Registers as the translator names them: eBPF's r0..r10, then temporaries that no eBPF register
+// occupies, then the environment.
+using Reg = uint8_t;
+inline constexpr Reg kTmp0 = 11, kTmp1 = 12, kTmp2 = 13, kEnv = 14;
+inline constexpr unsigned kMachineRegs = 15;
+
+using LabelId = uint32_t;
+inline constexpr LabelId kNoLabel = UINT32_MAX;
+
+// A host memory operand: [base + index << shift + disp].
+struct Mem {
+    Reg base = 0;
+    int32_t disp = 0;
+    Reg index = 0;
+    bool has_index = false;
+    uint8_t shift = 0;
+};
+
+struct Features {
+    bool bmi2 = false;   // x86-64: SHLX, RORX
+    bool movbe = false;  // x86-64
+    bool lse = false;    // AArch64: atomics in one instruction
+    bool bti = true;     // endbr64 / BTI at entries
+    // What the machine that runs this process has.
+    static Features host() noexcept;
+};
+
+// Offsets into the environment and the helpers that generated code calls by address.
+using Function = const void*;
+
+// Where generated code finds the region table (helpers/env.hpp) when it translates guest addresses.
+struct RegionAccess {
+    int32_t table_disp = 0;                              // environment: pointer to the first Region
+    int32_t count_disp = 0;                              // environment: 32-bit number of regions
+    int32_t base_disp = 0, lo_disp = 0, limit_disp = 0;  // Region: base, lo, readable or writable
+    uint8_t size_shift = 0;                              // log2 of sizeof(Region)
+};
+
+template <class M>
+concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, AtomicOp at, EndianOp en,
+                                  int64_t k, LabelId l, Mem mem, Function f, bool b, unsigned n,
+                                  uint16_t mask, RegionAccess regions) {
+    // Labels and positions.
+    { m.new_label() } -> std::same_as<LabelId>;
+    m.bind(l);
+    m.align_loop();
+    m.expect_size(uint64_t{});  // an upper bound on the code's bytes, before the first operation
+    { m.position() } -> std::convertible_to<uint64_t>;
+    // Entry from C++ with r1..r5 and the environment in the ABI's argument registers. `saved` are
+    // the eBPF registers r6..r9 that the code writes; `env_disp` is where r10 is found in the
+    // environment, `sp_disp` where the native stack pointer is kept for exits from nested frames.
+    m.entry(mask, int32_t{}, int32_t{});
+    m.leave(mask, int32_t{});  // back to C++, r0 is the result
+    m.unwind(int32_t{});       // native stack pointer of the entry, whatever calls are open
+    // Local functions: save and restore r6..r9, return.
+    m.function_entry(mask);
+    m.function_return(mask);
+    m.call_label(l);
+    m.ret();             // of a routine that saved nothing
+    m.call_function(f);  // C++ function in the ABI; clobbers r0..r5 and the temporaries
+    // A routine that calls u64 f(kTmp0, kTmp1, kTmp2, environment) with r0..r5 preserved; its
+    // result is in kTmp0. Reached by call_label.
+    m.gate(f);
+    // Moves and arithmetic; `w` is W or Dw, 32-bit forms zero-extend.
+    m.mov(w, r, r);
+    m.mov_imm(r, uint64_t{});
+    m.sign_extend(w, r, r, n);
+    m.alu(op, w, b, r, r);
+    m.alu_imm(op, w, b, r, k);
+    m.neg(w, r);
+    m.endian(en, r, n);
+    m.rotate_left(w, r, r, n);
+    m.add3(r, r, r);
+    m.add3_imm(r, r, int32_t{});
+    // Memory.
+    m.load(w, b, r, mem);
+    m.store(w, mem, r);
+    m.store_imm(w, mem, int32_t{});
+    m.load_swapped(w, r, mem);
+    m.atomic(at, w, mem, r);
+    m.lea(r, mem);
+    // kTmp0 = host address of the `w` bytes at guest address [base + disp]; to the label if the
+    // region table does not allow it. Clobbers all temporaries.
+    m.translate(r, int32_t{}, w, regions, l);
+    // Control.
+    m.jump(l, b);
+    m.branch(c, w, r, r, l, b);
+    m.branch_imm(c, w, r, k, l, b);
+    m.branch_mem_imm(c, w, mem, int32_t{}, l, b);
+    m.add_mem_imm(w, mem, int32_t{});
+    m.sub_mem_imm(w, mem, int32_t{}, l);  // memory -= imm; to the label if it became negative
+    m.trap_here();                        // fills what must never run
+};
+
+}  // namespace skep::jit

@@ -1,0 +1,650 @@
+// The x86-64 forms of the macro-assembler's operations. 32-bit operations are emitted in their
+// 32-bit form, which zero-extends by itself; flags are live only inside one operation.
+#include "jit/masm_x64.hpp"
+
+#include <bit>
+
+#include "vm/isa/semantics.hpp"
+
+namespace skep::jit {
+
+namespace x86 = asmjit::x86;
+
+namespace {
+
+constexpr x86::Gp kMap[kMachineRegs] = {
+    x86::rax, x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8, x86::rbx, x86::r13,
+    x86::r14, x86::r15, x86::rbp, x86::r10, x86::r11, x86::r9, x86::r12,
+};
+
+bool fits_i32(int64_t v) { return v == static_cast<int32_t>(v); }
+
+x86::CondCode cond_code(CondOp op) {
+    switch (op) {
+        case CondOp::Eq: return x86::CondCode::kEqual;
+        case CondOp::Ne: return x86::CondCode::kNotEqual;
+        case CondOp::Gt: return x86::CondCode::kUnsignedGT;
+        case CondOp::Ge: return x86::CondCode::kUnsignedGE;
+        case CondOp::Lt: return x86::CondCode::kUnsignedLT;
+        case CondOp::Le: return x86::CondCode::kUnsignedLE;
+        case CondOp::Sgt: return x86::CondCode::kSignedGT;
+        case CondOp::Sge: return x86::CondCode::kSignedGE;
+        case CondOp::Slt: return x86::CondCode::kSignedLT;
+        case CondOp::Sle: return x86::CondCode::kSignedLE;
+        case CondOp::Set: return x86::CondCode::kNotZero;
+    }
+    return x86::CondCode::kEqual;
+}
+
+}  // namespace
+
+MasmX64::MasmX64(asmjit::CodeHolder& code, Features features)
+    : assembler_(&code), features_(features) {
+    assembler_.addEncodingOptions(asmjit::EncodingOptions::kOptimizedAlign |
+                                  asmjit::EncodingOptions::kOptimizeForSize);
+}
+
+LabelId MasmX64::new_label() {
+    labels_.push_back(assembler_.newLabel());
+    return static_cast<LabelId>(labels_.size() - 1);
+}
+
+void MasmX64::bind(LabelId id) { assembler_.bind(label(id)); }
+void MasmX64::align_loop() { assembler_.align(asmjit::AlignMode::kCode, 16); }
+
+uint64_t MasmX64::label_position(LabelId id) const {
+    return assembler_.code()->labelOffset(label(id));
+}
+
+x86::Gp MasmX64::gp(Width w, Reg r) const { return w == Width::Dw ? kMap[r] : kMap[r].r32(); }
+
+x86::Mem MasmX64::operand(Mem mem, unsigned size) const {
+    x86::Mem out = mem.has_index ? x86::ptr(kMap[mem.base], kMap[mem.index], mem.shift, mem.disp)
+                                 : x86::ptr(kMap[mem.base], mem.disp);
+    out.setSize(size);
+    return out;
+}
+
+// --- entries, exits, calls ----------------------------------------------------------------------
+
+void MasmX64::push_saved(uint16_t saved) {
+    for (Reg r = 6; r <= 9; ++r) {
+        if ((saved >> r & 1) != 0) assembler_.push(kMap[r]);
+    }
+}
+
+void MasmX64::pop_saved(uint16_t saved) {
+    for (Reg r = 10; r-- > 6;) {
+        if ((saved >> r & 1) != 0) assembler_.pop(kMap[r]);
+    }
+}
+
+// Pushes rbp, r12 and `saved`, and the environment's native stack pointer, so that nested entries
+// each have their own; keeps rsp 16-byte aligned for calls.
+void MasmX64::entry(uint16_t saved, int32_t frame_disp, int32_t sp_disp) {
+    if (features_.bti) assembler_.endbr64();
+    assembler_.push(x86::rbp);
+    assembler_.push(x86::r12);
+    push_saved(saved);
+    assembler_.mov(x86::r12, x86::r9);
+    assembler_.mov(x86::rbp, x86::ptr(x86::r12, frame_disp));
+    assembler_.push(x86::qword_ptr(x86::r12, sp_disp));
+    // Return address and the pushes above.
+    if ((std::popcount(saved) + 4) % 2 != 0) assembler_.push(x86::rax);
+    assembler_.mov(x86::ptr(x86::r12, sp_disp), x86::rsp);
+}
+
+void MasmX64::leave(uint16_t saved, int32_t sp_disp) {
+    if ((std::popcount(saved) + 4) % 2 != 0) assembler_.pop(x86::r10);
+    assembler_.pop(x86::qword_ptr(x86::r12, sp_disp));
+    pop_saved(saved);
+    assembler_.pop(x86::r12);
+    assembler_.pop(x86::rbp);
+    assembler_.ret();
+}
+
+void MasmX64::unwind(int32_t sp_disp) { assembler_.mov(x86::rsp, x86::ptr(x86::r12, sp_disp)); }
+
+void MasmX64::function_entry(uint16_t saved) {
+    push_saved(saved);
+    // Return address and the pushes: keep calls from here aligned.
+    if (std::popcount(saved) % 2 == 0) assembler_.push(x86::rax);
+}
+
+void MasmX64::function_return(uint16_t saved) {
+    if (std::popcount(saved) % 2 == 0) assembler_.pop(x86::r10);
+    pop_saved(saved);
+    assembler_.ret();
+}
+
+void MasmX64::call_label(LabelId id) { assembler_.call(label(id)); }
+void MasmX64::ret() { assembler_.ret(); }
+
+void MasmX64::call_function(Function function) {
+    assembler_.mov(x86::r9, x86::r12);
+    assembler_.call(asmjit::imm(reinterpret_cast<uint64_t>(function)));
+}
+
+void MasmX64::gate(Function function) {
+    constexpr x86::Gp kept[] = {x86::rax, x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8};
+    for (const x86::Gp& r : kept) assembler_.push(r);
+    assembler_.push(x86::r10);  // the call's return address and six pushes: align
+    assembler_.mov(x86::rdi, x86::r10);
+    assembler_.mov(x86::rsi, x86::r11);
+    assembler_.mov(x86::rdx, x86::r9);
+    assembler_.mov(x86::rcx, x86::r12);
+    assembler_.call(asmjit::imm(reinterpret_cast<uint64_t>(function)));
+    assembler_.mov(x86::r10, x86::rax);
+    assembler_.pop(x86::r11);
+    for (size_t i = std::size(kept); i-- > 0;) assembler_.pop(kept[i]);
+    assembler_.ret();
+}
+
+// --- moves and arithmetic -----------------------------------------------------------------------
+
+void MasmX64::mov(Width w, Reg dst, Reg src) {
+    if (dst == src && w == Width::Dw) return;
+    assembler_.mov(gp(w, dst), gp(w, src));
+}
+
+void MasmX64::mov_imm(Reg dst, uint64_t value) {
+    if (value == 0) {
+        assembler_.xor_(gp(Width::W, dst), gp(Width::W, dst));
+    } else if (value <= UINT32_MAX) {
+        assembler_.mov(gp(Width::W, dst), static_cast<uint32_t>(value));
+    } else {
+        assembler_.mov(gp(Width::Dw, dst), value);
+    }
+}
+
+void MasmX64::sign_extend(Width w, Reg dst, Reg src, unsigned bits) {
+    switch (bits) {
+        case 8: assembler_.movsx(gp(w, dst), kMap[src].r8()); break;
+        case 16: assembler_.movsx(gp(w, dst), kMap[src].r16()); break;
+        default: assembler_.movsxd(gp(Width::Dw, dst), gp(Width::W, src)); break;
+    }
+}
+
+void MasmX64::alu(AluOp op, Width w, bool is_signed, Reg dst, Reg src) {
+    const x86::Gp d = gp(w, dst), s = gp(w, src);
+    switch (op) {
+        case AluOp::Add: assembler_.add(d, s); break;
+        case AluOp::Sub: assembler_.sub(d, s); break;
+        case AluOp::Mul: assembler_.imul(d, s); break;
+        case AluOp::Or: assembler_.or_(d, s); break;
+        case AluOp::And: assembler_.and_(d, s); break;
+        case AluOp::Xor: assembler_.xor_(d, s); break;
+        case AluOp::Mov: mov(w, dst, src); break;
+        case AluOp::Lsh:
+        case AluOp::Rsh:
+        case AluOp::Arsh: shift(op, w, dst, src); break;
+        case AluOp::Div:
+        case AluOp::Mod: divide(op, w, is_signed, dst, src); break;
+    }
+}
+
+void MasmX64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
+    const x86::Gp d = gp(w, dst);
+    if (w == Width::W) imm = static_cast<int32_t>(imm);
+    const uint8_t count = static_cast<uint8_t>(imm & (w == Width::Dw ? 63 : 31));
+    switch (op) {
+        case AluOp::Add:
+            // The processor sign-extends both forms; -128 fits in a byte where 128 does not.
+            if (imm == 128)
+                assembler_.sub(d, -128);
+            else
+                assembler_.add(d, imm);
+            break;
+        case AluOp::Sub: assembler_.sub(d, imm); break;
+        case AluOp::Or: assembler_.or_(d, imm); break;
+        case AluOp::And:
+            if (w == Width::Dw && imm >= 0)
+                assembler_.and_(gp(Width::W, dst), imm);
+            else
+                assembler_.and_(d, imm);
+            break;
+        case AluOp::Xor: assembler_.xor_(d, imm); break;
+        case AluOp::Mul:
+            if (imm == 3 || imm == 5 || imm == 9) {
+                assembler_.lea(d, x86::ptr(kMap[dst], kMap[dst],
+                                           static_cast<uint32_t>(
+                                               std::countr_zero(static_cast<uint64_t>(imm - 1)))));
+            } else if (imm > 0 && std::has_single_bit(static_cast<uint64_t>(imm))) {
+                assembler_.shl(d, std::countr_zero(static_cast<uint64_t>(imm)));
+            } else {
+                assembler_.imul(d, d, imm);
+            }
+            break;
+        case AluOp::Mov:
+            if (w == Width::W)
+                mov_imm(dst, static_cast<uint32_t>(imm));
+            else if (imm < 0 && fits_i32(imm))
+                assembler_.mov(d, imm);
+            else
+                mov_imm(dst, static_cast<uint64_t>(imm));
+            break;
+        case AluOp::Lsh: assembler_.shl(d, count); break;
+        case AluOp::Rsh: assembler_.shr(d, count); break;
+        case AluOp::Arsh: assembler_.sar(d, count); break;
+        case AluOp::Div:
+        case AluOp::Mod:
+            if (!is_signed) {
+                divide_unsigned_imm(
+                    op, w, dst,
+                    w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm));
+            } else {
+                assembler_.mov(gp(w, kTmp1), imm);
+                divide(op, w, true, dst, kTmp1);
+            }
+            break;
+    }
+    // A 32-bit shift by 0 leaves the register, and its upper half, untouched.
+    if (w == Width::W && count == 0 &&
+        (op == AluOp::Lsh || op == AluOp::Rsh || op == AluOp::Arsh)) {
+        assembler_.mov(d, d);
+    }
+}
+
+void MasmX64::shift(AluOp op, Width w, Reg dst, Reg count) {
+    const x86::Gp d = gp(w, dst), c = gp(w, count);
+    if (features_.bmi2) {
+        if (op == AluOp::Lsh)
+            assembler_.shlx(d, d, c);
+        else if (op == AluOp::Rsh)
+            assembler_.shrx(d, d, c);
+        else
+            assembler_.sarx(d, d, c);
+        return;
+    }
+    // The count goes to cl: rcx is r4, kept in a temporary meanwhile. The value goes through
+    // another temporary, since it may live in rcx itself.
+    assembler_.mov(gp(w, kTmp0), d);
+    assembler_.mov(x86::r11, x86::rcx);
+    assembler_.mov(x86::ecx, gp(Width::W, count));
+    const x86::Gp t = gp(w, kTmp0);
+    if (op == AluOp::Lsh)
+        assembler_.shl(t, x86::cl);
+    else if (op == AluOp::Rsh)
+        assembler_.shr(t, x86::cl);
+    else
+        assembler_.sar(t, x86::cl);
+    assembler_.mov(x86::rcx, x86::r11);
+    assembler_.mov(d, t);
+    if (w == Width::W) assembler_.mov(d, d);
+}
+
+// dst = dst / divisor or dst % divisor with RFC 9669's results for 0 and -1.
+void MasmX64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor) {
+    const bool div = op == AluOp::Div;
+    const asmjit::Label done = assembler_.newLabel(), by_zero = assembler_.newLabel();
+    const asmjit::Label plain = assembler_.newLabel();
+    const x86::Gp d = gp(w, dst), t = gp(w, kTmp1), a = gp(w, 0), high = gp(w, 3);
+    if (divisor != kTmp1) assembler_.mov(t, gp(w, divisor));
+    assembler_.test(t, t);
+    assembler_.short_().jz(by_zero);
+    if (is_signed) {
+        assembler_.cmp(t, -1);
+        assembler_.short_().jne(plain);
+        // x / -1 wraps, x % -1 is 0; the processor would fault on the smallest number.
+        if (div)
+            assembler_.neg(d);
+        else
+            assembler_.xor_(d.r32(), d.r32());
+        assembler_.short_().jmp(done);
+        assembler_.bind(plain);
+    }
+    if (dst != 0) assembler_.mov(x86::r10, x86::rax);
+    if (dst != 3) assembler_.mov(x86::r9, x86::rdx);
+    if (dst != 0) assembler_.mov(a, d);
+    if (!is_signed) {
+        assembler_.xor_(x86::edx, x86::edx);
+        assembler_.div(high, a, t);
+    } else {
+        if (w == Width::Dw)
+            assembler_.cqo(x86::rdx, x86::rax);
+        else
+            assembler_.cdq(x86::edx, x86::eax);
+        assembler_.idiv(high, a, t);
+    }
+    const x86::Gp result = div ? a : high;
+    if (dst == 0) {
+        if (!div) assembler_.mov(a, high);
+    } else if (dst == 3) {
+        if (div) assembler_.mov(high, a);
+    } else {
+        assembler_.mov(d, result);
+    }
+    if (dst != 0) assembler_.mov(x86::rax, x86::r10);
+    if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
+    assembler_.short_().jmp(done);
+    assembler_.bind(by_zero);
+    if (div)
+        assembler_.xor_(d.r32(), d.r32());
+    else if (w == Width::W)
+        assembler_.mov(d, d);
+    assembler_.bind(done);
+}
+
+void MasmX64::divide_unsigned_imm(AluOp op, Width w, Reg dst, uint64_t divisor) {
+    const x86::Gp d = gp(w, dst);
+    if (divisor == 0) {
+        if (op == AluOp::Div)
+            assembler_.xor_(d.r32(), d.r32());
+        else if (w == Width::W)
+            assembler_.mov(d, d);
+        return;
+    }
+    if (std::has_single_bit(divisor)) {
+        const int k = std::countr_zero(divisor);
+        if (op == AluOp::Div) {
+            alu_imm(AluOp::Rsh, w, false, dst, k);
+        } else if (divisor - 1 <= INT32_MAX) {
+            assembler_.and_(gp(Width::W, dst), static_cast<int32_t>(divisor - 1));
+        } else {
+            mov_imm(kTmp0, divisor - 1);
+            assembler_.and_(d, gp(w, kTmp0));
+        }
+        return;
+    }
+    divide_by_magic(op, w, dst, divisor);
+}
+
+// n / d = (n * m) >> (N + s) for a suitable m (Granlund and Montgomery, PLDI 1994; Hacker's Delight
+// 10-8). Where m needs N + 1 bits the sum is halved before it can overflow.
+void MasmX64::divide_by_magic(AluOp op, Width w, Reg dst, uint64_t divisor) {
+    const unsigned bits = w == Width::Dw ? 64 : 32;
+    const unsigned log = 63 - static_cast<unsigned>(std::countl_zero(divisor));
+    const unsigned __int128 one = 1;
+    const unsigned __int128 power = one << (bits + log);
+    uint64_t m = static_cast<uint64_t>(power / divisor);
+    const uint64_t rest = static_cast<uint64_t>(power % divisor);
+    const bool wide = divisor - rest >= (uint64_t{1} << log);
+    if (wide) {
+        // The multiplier of one more bit; its top bit is implicit. It wraps modulo 2^bits.
+        m = m * 2 + (rest * 2 >= divisor || rest * 2 < rest ? 1 : 0);
+    }
+    m += 1;
+    if (bits == 32) m &= UINT32_MAX;
+    const x86::Gp d = gp(w, dst), t0 = gp(w, kTmp0), t1 = gp(w, kTmp1);
+    assembler_.mov(t1, d);    // n
+    high_product(w, dst, m);  // t0 = high half of n * m
+    if (wide) {
+        // t0 = ((n - t0) >> 1) + t0
+        assembler_.mov(d, t1);
+        assembler_.sub(d, t0);
+        assembler_.shr(d, 1);
+        assembler_.add(t0, d);
+    }
+    if (log != 0) assembler_.shr(t0, log);
+    if (op == AluOp::Div) {
+        assembler_.mov(d, t0);
+        return;
+    }
+    if (w == Width::W || fits_i32(static_cast<int64_t>(divisor))) {
+        assembler_.imul(t0, t0, static_cast<int32_t>(divisor));
+    } else {
+        assembler_.mov(d, divisor);
+        assembler_.imul(t0, d);
+    }
+    assembler_.mov(d, t1);
+    assembler_.sub(d, t0);
+}
+
+// kTmp0 = upper half of kTmp1 * multiplier. Uses rax and rdx, restored through r9 and the
+// stack-free temporary dst, whose value the caller has in kTmp1.
+void MasmX64::high_product(Width w, Reg dst, uint64_t multiplier) {
+    if (w == Width::W) {
+        // A 32 x 32 product fits in 64 bits.
+        assembler_.mov(x86::r10d, x86::r11d);
+        assembler_.mov(x86::r9d, static_cast<uint32_t>(multiplier));
+        assembler_.imul(x86::r10, x86::r9);
+        assembler_.shr(x86::r10, 32);
+        return;
+    }
+    if (features_.bmi2) {
+        // mulx takes rdx implicitly and writes no flags; rdx is r3.
+        if (dst != 3) assembler_.mov(x86::r9, x86::rdx);
+        assembler_.mov(x86::rdx, multiplier);
+        assembler_.mulx(x86::r10, x86::rdx, x86::r11, x86::rdx);
+        if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
+        return;
+    }
+    if (dst != 3) assembler_.mov(x86::r9, x86::rdx);
+    assembler_.push(x86::rax);
+    assembler_.mov(x86::rax, multiplier);
+    assembler_.mul(x86::rdx, x86::rax, x86::r11);
+    assembler_.mov(x86::r10, x86::rdx);
+    assembler_.pop(x86::rax);
+    if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
+}
+
+void MasmX64::neg(Width w, Reg dst) { assembler_.neg(gp(w, dst)); }
+
+void MasmX64::endian(EndianOp op, Reg dst, unsigned bits) {
+    const x86::Gp w = gp(Width::W, dst), d = gp(Width::Dw, dst);
+    if (op == EndianOp::ToLe) {
+        if (bits == 16)
+            assembler_.movzx(w, kMap[dst].r16());
+        else if (bits == 32)
+            assembler_.mov(w, w);
+        return;
+    }
+    switch (bits) {
+        case 16:
+            assembler_.bswap(w);
+            assembler_.shr(w, 16);
+            break;
+        case 32: assembler_.bswap(w); break;
+        default: assembler_.bswap(d); break;
+    }
+}
+
+void MasmX64::rotate_left(Width w, Reg dst, Reg src, unsigned count) {
+    const unsigned bits = w == Width::Dw ? 64 : 32;
+    if (dst != src && features_.bmi2) {
+        assembler_.rorx(gp(w, dst), gp(w, src), bits - count);
+        return;
+    }
+    mov(w, dst, src);
+    assembler_.rol(gp(w, dst), count);
+}
+
+void MasmX64::add3(Reg dst, Reg a, Reg b) { assembler_.lea(kMap[dst], x86::ptr(kMap[a], kMap[b])); }
+
+void MasmX64::add3_imm(Reg dst, Reg a, int32_t imm) {
+    assembler_.lea(kMap[dst], x86::ptr(kMap[a], imm));
+}
+
+// --- memory -------------------------------------------------------------------------------------
+
+void MasmX64::load(Width w, bool sign, Reg dst, Mem mem) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    switch (w) {
+        case Width::B:
+            if (sign)
+                assembler_.movsx(gp(Width::Dw, dst), m);
+            else
+                assembler_.movzx(gp(Width::W, dst), m);
+            break;
+        case Width::H:
+            if (sign)
+                assembler_.movsx(gp(Width::Dw, dst), m);
+            else
+                assembler_.movzx(gp(Width::W, dst), m);
+            break;
+        case Width::W:
+            if (sign)
+                assembler_.movsxd(gp(Width::Dw, dst), m);
+            else
+                assembler_.mov(gp(Width::W, dst), m);
+            break;
+        case Width::Dw: assembler_.mov(gp(Width::Dw, dst), m); break;
+    }
+}
+
+void MasmX64::store(Width w, Mem mem, Reg src) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    switch (w) {
+        case Width::B: assembler_.mov(m, kMap[src].r8()); break;
+        case Width::H: assembler_.mov(m, kMap[src].r16()); break;
+        case Width::W: assembler_.mov(m, kMap[src].r32()); break;
+        case Width::Dw: assembler_.mov(m, kMap[src]); break;
+    }
+}
+
+void MasmX64::store_imm(Width w, Mem mem, int32_t imm) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    switch (w) {
+        case Width::B: assembler_.mov(m, static_cast<int8_t>(imm)); break;
+        case Width::H: assembler_.mov(m, static_cast<int16_t>(imm)); break;
+        case Width::W:
+        case Width::Dw: assembler_.mov(m, imm); break;
+    }
+}
+
+void MasmX64::load_swapped(Width w, Reg dst, Mem mem) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    switch (w) {
+        case Width::B: load(w, false, dst, mem); break;
+        case Width::H:
+            assembler_.movzx(gp(Width::W, dst), m);
+            endian(EndianOp::ToBe, dst, 16);
+            break;
+        case Width::W:
+        case Width::Dw:
+            if (features_.movbe) {
+                assembler_.movbe(gp(w, dst), m);
+            } else {
+                assembler_.mov(gp(w, dst), m);
+                assembler_.bswap(gp(w, dst));
+            }
+            break;
+    }
+}
+
+void MasmX64::atomic(AtomicOp op, Width w, Mem mem, Reg src) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    const x86::Gp s = gp(w, src);
+    switch (op) {
+        case AtomicOp::Add: assembler_.lock().add(m, s); break;
+        case AtomicOp::Or: assembler_.lock().or_(m, s); break;
+        case AtomicOp::And: assembler_.lock().and_(m, s); break;
+        case AtomicOp::Xor: assembler_.lock().xor_(m, s); break;
+        case AtomicOp::FetchAdd:
+            assembler_.lock().xadd(m, s);
+            // The 32-bit form writes the 32-bit register, which zero-extends.
+            break;
+        case AtomicOp::Xchg: assembler_.xchg(m, s); break;
+        case AtomicOp::Cmpxchg:
+            assembler_.lock().cmpxchg(m, s);
+            // On success eax is not written; r0 is zero-extended all the same.
+            if (w == Width::W) assembler_.mov(x86::eax, x86::eax);
+            break;
+        case AtomicOp::FetchOr:
+        case AtomicOp::FetchAnd:
+        case AtomicOp::FetchXor: atomic_loop(op, w, mem, src); break;
+        case AtomicOp::LoadAcquire: load(w, false, src, mem); break;
+        case AtomicOp::StoreRelease: store(w, mem, src); break;
+    }
+}
+
+// src = old value; memory = old op src. kTmp2 (r9) keeps rax, kTmp1 (r11) computes; the operand
+// must not use either, nor rax: the caller puts addresses in kTmp0.
+void MasmX64::atomic_loop(AtomicOp op, Width w, Mem mem, Reg src) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    const x86::Gp a = gp(w, 0), t = gp(w, kTmp1);
+    const x86::Gp s = src == 0 ? gp(w, kTmp2) : gp(w, src);
+    const asmjit::Label again = assembler_.newLabel();
+    assembler_.mov(x86::r9, x86::rax);
+    assembler_.mov(a, m);
+    assembler_.bind(again);
+    assembler_.mov(t, a);
+    if (op == AtomicOp::FetchOr)
+        assembler_.or_(t, s);
+    else if (op == AtomicOp::FetchAnd)
+        assembler_.and_(t, s);
+    else
+        assembler_.xor_(t, s);
+    assembler_.lock().cmpxchg(m, t);
+    assembler_.short_().jne(again);
+    if (src != 0) {
+        assembler_.mov(gp(w, src), a);
+        assembler_.mov(x86::rax, x86::r9);
+    } else if (w == Width::W) {
+        assembler_.mov(a, a);
+    }
+}
+
+void MasmX64::lea(Reg dst, Mem mem) { assembler_.lea(kMap[dst], operand(mem, 0)); }
+
+void MasmX64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused) {
+    if (disp == 0)
+        assembler_.mov(x86::r10, kMap[base]);
+    else
+        assembler_.lea(x86::r10, x86::ptr(kMap[base], disp));
+    assembler_.mov(x86::r11, x86::r10);
+    assembler_.shr(x86::r11, 32);
+    assembler_.cmp(x86::r11d, x86::dword_ptr(x86::r12, regions.count_disp));
+    assembler_.jae(label(refused));
+    assembler_.shl(x86::r11d, regions.size_shift);
+    assembler_.add(x86::r11, x86::qword_ptr(x86::r12, regions.table_disp));
+    // The offset inside the region as a 32-bit number: no sum below can wrap in 64 bits.
+    assembler_.sub(x86::r10d, x86::dword_ptr(x86::r11, regions.lo_disp));
+    assembler_.lea(x86::r9, x86::ptr(x86::r10, static_cast<int32_t>(bytes_of(w))));
+    assembler_.cmp(x86::r9, x86::qword_ptr(x86::r11, regions.limit_disp));
+    assembler_.ja(label(refused));
+    assembler_.add(x86::r10, x86::qword_ptr(x86::r11, regions.base_disp));
+}
+
+// --- control ------------------------------------------------------------------------------------
+
+void MasmX64::jump(LabelId target, bool near) {
+    if (near) assembler_.short_();
+    assembler_.jmp(label(target));
+}
+
+void MasmX64::jump_if(CondOp op, LabelId target, bool near) {
+    if (near) assembler_.short_();
+    assembler_.j(cond_code(op), label(target));
+}
+
+void MasmX64::branch(CondOp op, Width w, Reg a, Reg b, LabelId target, bool near) {
+    if (op == CondOp::Set)
+        assembler_.test(gp(w, a), gp(w, b));
+    else
+        assembler_.cmp(gp(w, a), gp(w, b));
+    jump_if(op, target, near);
+}
+
+void MasmX64::branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId target, bool near) {
+    const x86::Gp r = gp(w, a);
+    if (op == CondOp::Set) {
+        if (w == Width::Dw && imm >= 0)
+            assembler_.test(r.r32(), imm);
+        else
+            assembler_.test(r, imm);
+    } else if (imm == 0) {
+        assembler_.test(r, r);
+    } else {
+        assembler_.cmp(r, imm);
+    }
+    jump_if(op, target, near);
+}
+
+void MasmX64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId target, bool near) {
+    assembler_.cmp(operand(mem, bytes_of(w)), imm);
+    jump_if(op, target, near);
+}
+
+void MasmX64::add_mem_imm(Width w, Mem mem, int32_t imm) {
+    assembler_.add(operand(mem, bytes_of(w)), imm);
+}
+
+void MasmX64::sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative) {
+    assembler_.sub(operand(mem, bytes_of(w)), imm);
+    assembler_.js(label(when_negative));
+}
+
+void MasmX64::trap_here() { assembler_.ud2(); }
+
+}  // namespace skep::jit

@@ -1,0 +1,89 @@
+// x86-64 macro-assembler: System V ABI, asmjit's assembler underneath.
+//
+//   r0 rax   r1 rdi  r2 rsi  r3 rdx  r4 rcx  r5 r8     caller-saved; r1..r5 are the ABI's
+//   arguments, r6 rbx   r7 r13  r8 r14  r9 r15                    so a helper call moves nothing
+//   but r9 = env r10 rbp  environment r12  temporaries r10 r11 r9
+#pragma once
+
+#include <asmjit/x86.h>
+#include <span>
+#include <vector>
+
+#include "jit/masm.hpp"
+
+namespace skep::jit {
+
+class MasmX64 {
+public:
+    // Emits into `code`, which outlives this and has an error handler attached.
+    MasmX64(asmjit::CodeHolder& code, Features features);
+
+    LabelId new_label();
+    void bind(LabelId label);
+    void align_loop();
+    void expect_size(uint64_t) {}
+    uint64_t position() const { return assembler_.offset(); }
+    uint64_t label_position(LabelId label) const;
+
+    void entry(uint16_t saved, int32_t frame_disp, int32_t sp_disp);
+    void leave(uint16_t saved, int32_t sp_disp);
+    void unwind(int32_t sp_disp);
+    void function_entry(uint16_t saved);
+    void function_return(uint16_t saved);
+    void call_label(LabelId label);
+    void ret();
+    void call_function(Function function);
+    void gate(Function function);
+
+    void mov(Width w, Reg dst, Reg src);
+    void mov_imm(Reg dst, uint64_t value);
+    void sign_extend(Width w, Reg dst, Reg src, unsigned bits);
+    void alu(AluOp op, Width w, bool is_signed, Reg dst, Reg src);
+    void alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm);
+    void neg(Width w, Reg dst);
+    void endian(EndianOp op, Reg dst, unsigned bits);
+    void rotate_left(Width w, Reg dst, Reg src, unsigned count);
+    void add3(Reg dst, Reg a, Reg b);
+    void add3_imm(Reg dst, Reg a, int32_t imm);
+
+    void load(Width w, bool sign, Reg dst, Mem mem);
+    void store(Width w, Mem mem, Reg src);
+    void store_imm(Width w, Mem mem, int32_t imm);
+    void load_swapped(Width w, Reg dst, Mem mem);
+    void atomic(AtomicOp op, Width w, Mem mem, Reg src);
+    void lea(Reg dst, Mem mem);
+    void translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused);
+
+    void jump(LabelId label, bool near);
+    void branch(CondOp op, Width w, Reg a, Reg b, LabelId label, bool near);
+    void branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId label, bool near);
+    void branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId label, bool near);
+    void add_mem_imm(Width w, Mem mem, int32_t imm);
+    void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
+    void trap_here();
+
+    // The longest code of any one operation above, for predicting short jumps.
+    static constexpr unsigned kMaxOperationBytes = 64;
+
+private:
+    asmjit::x86::Gp gp(Width w, Reg r) const;
+    asmjit::x86::Mem operand(Mem mem, unsigned size) const;
+    asmjit::Label label(LabelId id) const { return labels_[id]; }
+    void shift(AluOp op, Width w, Reg dst, Reg count);
+    void divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor);
+    void divide_unsigned_imm(AluOp op, Width w, Reg dst, uint64_t divisor);
+    void divide_by_magic(AluOp op, Width w, Reg dst, uint64_t divisor);
+    void high_product(Width w, Reg dst, uint64_t multiplier);
+    void atomic_loop(AtomicOp op, Width w, Mem mem, Reg src);
+    void jump_if(CondOp op, LabelId target, bool near);
+    void push_saved(uint16_t saved);
+    void pop_saved(uint16_t saved);
+
+    asmjit::x86::Assembler assembler_;
+    Features features_;
+    std::vector<asmjit::Label> labels_;
+};
+
+static_assert(MacroAssembler<MasmX64>);
+
+}  // namespace skep::jit

@@ -1,0 +1,59 @@
+// What a translation must know before it emits the first byte, found in a few linear passes over
+// the image: jump targets, loop heads, live registers, which registers each function saves, and how
+// far jumps reach.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "jit/liveness.hpp"
+#include "jit/masm.hpp"
+#include "vm/run/image.hpp"
+
+namespace skep::jit {
+
+class Plan {
+public:
+    explicit Plan(const Image& image);
+
+    const Liveness& liveness() const { return liveness_; }
+    bool is_target(uint32_t slot) const { return targets_[slot]; }
+    bool is_loop_head(uint32_t slot) const { return loop_heads_[slot]; }
+    // r6..r9 as far as the subprogram writes them; all subprograms together.
+    uint16_t saved(uint32_t subprogram) const { return saved_[subprogram]; }
+    uint16_t image_saved() const { return image_saved_; }
+    // The subprogram's address is taken: C++ may enter it.
+    bool is_callback(uint32_t subprogram) const { return callbacks_[subprogram]; }
+    // The image calls back or tail-calls, so that its frames must be accounted for.
+    bool nests() const { return nests_; }
+    uint32_t subprogram_at(uint32_t slot) const;
+    // Control passes between subprograms by calls and returns only. A sandboxed program may do
+    // otherwise (jump into, or run on into, the next one, or call itself): native functions cannot
+    // follow it.
+    bool is_structured() const { return structured_; }
+
+    // True if a jump from the end of `from` forward to `to` surely fits in a short form.
+    bool is_near(uint32_t from, uint32_t to) const {
+        return to > from && bound_[to] - bound_[from + 1] < kNear;
+    }
+    uint64_t size_bound() const { return bound_.back(); }
+
+private:
+    static constexpr uint64_t kNear = 100;
+
+    uint32_t size_bound(const ImageSlot& slot) const;
+    void find_jumps();
+    void find_saved();
+    void find_fall_through();
+
+    const Image& image_;
+    Liveness liveness_;
+    std::vector<bool> targets_, loop_heads_, callbacks_;
+    std::vector<uint16_t> saved_;
+    std::vector<uint64_t> bound_;  // upper bound of the code's bytes before each slot
+    uint16_t image_saved_ = 0;
+    bool nests_ = false;
+    bool structured_ = true;
+};
+
+}  // namespace skep::jit

@@ -1,0 +1,73 @@
+// Native code against the reference interpreter and the interpreter: results, memory, traps, slots
+// and fuel, on generated programs in both forms.
+#include <cstdlib>
+#include <gtest/gtest.h>
+
+#include "tests/support/engine_run.hpp"
+#include "tests/support/generate.hpp"
+#include "tests/support/reference.hpp"
+
+namespace skep::test {
+namespace {
+
+struct Observed {
+    EngineResult result;
+    std::vector<std::byte> memory;
+    bool operator==(const Observed& o) const {
+        return result.r0 == o.result.r0 && result.trap == o.result.trap &&
+               result.slot == o.result.slot && result.fuel_used == o.result.fuel_used &&
+               memory == o.memory;
+    }
+};
+
+constexpr uint64_t kFuel = 4096;
+
+Observed observe(RunArea& area, const Generated& generated, Form form, Runs runs) {
+    auto insns = decode(generated.slots);
+    if (!insns) return {};
+    const Loaded loaded = load(form, program_of(*std::move(insns)), {}, runs);
+    Observed out;
+    for (const uint8_t byte : generated.memory) out.memory.push_back(std::byte{byte});
+    out.result = run(area, loaded, out.memory, kFuel);
+    return out;
+}
+
+std::string text_of(const Observed& o) {
+    return "r0 " + std::to_string(o.result.r0) + " trap " + std::string(name_of(o.result.trap)) +
+           " slot " + std::to_string(o.result.slot) + " fuel " + std::to_string(o.result.fuel_used);
+}
+
+uint64_t rounds() {
+    const char* text = std::getenv("SKEP_ROUNDS");
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : 300;
+}
+
+void compare(bool wild) {
+    auto area = RunArea::create();
+    ASSERT_TRUE(area.has_value());
+    for (uint64_t seed = 1; seed <= rounds(); ++seed) {
+        const GenerateOptions options{.wild = wild};
+        const auto differs = [&](const Generated& g) {
+            const Observed expected = observe(**area, g, Form::Sandbox, Runs::Interpreted);
+            if (!(observe(**area, g, Form::Sandbox, Runs::Native) == expected)) return true;
+            return !wild && expected.result.trap == TrapCode::None &&
+                   !(observe(**area, g, Form::Unchecked, Runs::Native) == expected);
+        };
+        const Generated generated = generate(seed, options);
+        if (!differs(generated)) continue;
+        const Generated small = minimise(generated, differs);
+        FAIL() << "seed " << seed << "\n"
+               << to_test(small) << "interpreter: "
+               << text_of(observe(**area, small, Form::Sandbox, Runs::Interpreted))
+               << "\nsandboxed:   " << text_of(observe(**area, small, Form::Sandbox, Runs::Native))
+               << "\nunchecked:   "
+               << (wild ? "not run"
+                        : text_of(observe(**area, small, Form::Unchecked, Runs::Native)));
+    }
+}
+
+TEST(NativeCode, SafeProgramsDoWhatTheInterpreterDoes) { compare(false); }
+TEST(NativeCode, WildProgramsTrapWhereTheInterpreterTraps) { compare(true); }
+
+}  // namespace
+}  // namespace skep::test
