@@ -138,7 +138,10 @@ struct HelperEnv {
     const TailTarget* (*find_program)(const HelperEnv& env, Map& map,
                                       uint32_t index) noexcept = nullptr;
     uint32_t attach_type = ~uint32_t{0};  // of the program; ~0 = not known
-    int64_t retval = 0;                   // cgroup programs: what the system call will return
+    // The guest stack, all frames: what verified programs may hand to probe_read by host address.
+    const std::byte* stack_memory = nullptr;
+    uint64_t stack_bytes = 0;
+    int64_t retval = 0;  // cgroup programs: what the system call will return
     uint64_t attach_cookie = 0;
 
     // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory

@@ -66,8 +66,9 @@ uint64_t readable(const HelperEnv& env, uint64_t address) noexcept {
 bool is_constant(const HelperEnv& env, uint64_t address) noexcept {
     const uint64_t number = address >> 32;
     if (number < region::kFirstMap || number - region::kFirstMap >= env.maps.size()) return false;
-    const MapDef& def = env.maps[number - region::kFirstMap]->def();
-    return def.frozen;
+    const Map& map = *env.maps[number - region::kFirstMap];
+    const bool read_only = (map.def().flags & map_flags::kRdonlyProg) != 0;
+    return map.def().frozen || (read_only && map.frozen());
 }
 
 Map* map_of_handle(const HelperEnv& env, uint64_t handle) noexcept {

@@ -43,6 +43,8 @@ struct SockContext {
     uint32_t dst_ip6[4] = {};
     uint32_t state = 0;
     int32_t rx_queue_mapping = -1;
+    uint64_t cookie = 0;  // bpf_get_socket_cookie; not a field of the UAPI struct
+    uint32_t uid = 65534;
 };
 
 // struct bpf_flow_keys, with its layout in memory: programs read and write it directly.
@@ -97,6 +99,16 @@ struct SkbContext {
     uint64_t hwtstamp = 0;
     SockContext* sk = nullptr;
     FlowKeys* flow_keys = nullptr;  // flow dissector programs
+    // Bytes of link header in front of the network header; kAutoMac: 14 for program types that see
+    // the link header, else 0.
+    static constexpr uint32_t kAutoMac = ~uint32_t{0};
+    uint32_t mac_len = kAutoMac;
+    uint32_t transport_offset = 0;  // of the outer transport header, 0 = not known
+    bool encapsulated = false;      // skb_adjust_room added an outer header
+    int8_t csum_level = -1;         // checksums known to be good, minus one
+    // struct bpf_tunnel_key that the packet came with, or that skb_set_tunnel_key set.
+    uint32_t tunnel_key_size = 0;  // valid bytes, 0 = none
+    uint32_t tunnel_key[11] = {};
 };
 
 // Programs whose context is bytes that the host gives (tracing, raw).

@@ -1,0 +1,108 @@
+// Look-up of readable memory: see the header.
+#include "helpers/readable.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <skep/context.hpp>
+#include <skep/map.hpp>
+#include <skep/services.hpp>
+
+#include "helpers/guest.hpp"
+#include "vm/prog/prog_type.hpp"
+
+namespace skep {
+
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+Bytes tail_of(const std::byte* base, uint64_t size, uint64_t address) {
+    const auto begin = reinterpret_cast<uintptr_t>(base);
+    if (base == nullptr || address < begin || address - begin >= size) return {};
+    return {base + (address - begin), size - (address - begin)};
+}
+
+// Verified programs hold host addresses: their stack, map values, packet and bytes context.
+Bytes own_memory(const HelperEnv& env, uint64_t address) {
+    if (Bytes found = tail_of(env.stack_memory, env.stack_bytes, address); !found.empty()) {
+        return found;
+    }
+    if (env.packet != nullptr) {
+        const PacketBuffer& packet = *env.packet;
+        const auto size = static_cast<uint64_t>(packet.data_end - packet.data_meta);
+        if (Bytes found = tail_of(packet.data_meta, size, address); !found.empty()) return found;
+    }
+    for (const Map* map : env.maps) {
+        const ValueRange values = map->values();
+        if (Bytes found = tail_of(values.base, values.size, address); !found.empty()) return found;
+    }
+    if (env.layout != nullptr && env.layout->is_bytes && env.ctx != nullptr) {
+        const auto& bytes = *static_cast<const BytesContext*>(env.ctx);
+        const auto distance = address - reinterpret_cast<uintptr_t>(env.ctx);
+        if (distance < bytes.size) return {bytes.data + distance, bytes.size - distance};
+    }
+    return {};
+}
+
+Bytes guest_memory(const HelperEnv& env, uint64_t address) {
+    if (address >> 32 == region::kContext && env.layout != nullptr && env.layout->is_bytes &&
+        env.ctx != nullptr) {
+        const auto& bytes = *static_cast<const BytesContext*>(env.ctx);
+        const auto offset = static_cast<uint32_t>(address);
+        if (offset < bytes.size) return {bytes.data + offset, bytes.size - offset};
+        return {};
+    }
+    const uint64_t size = guest::readable(env, address);
+    return {guest::memory(env, address, size, false), size};
+}
+
+}  // namespace
+
+std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept {
+    const Bytes own = env.sandbox ? guest_memory(env, address) : own_memory(env, address);
+    if (!own.empty()) return own;
+    if (env.services == nullptr) return {};
+    const auto& ranges = env.services->published;
+    auto next = std::upper_bound(
+        ranges.begin(), ranges.end(), address,
+        [](uint64_t at, const Services::Range& range) { return at < range.address; });
+    if (next == ranges.begin()) return {};
+    const Services::Range& range = *--next;
+    const uint64_t distance = address - range.address;
+    if (distance >= range.size) return {};
+    return {range.data + distance, range.size - distance};
+}
+
+bool read_bytes(const HelperEnv& env, uint64_t address, std::byte* out, uint64_t size) noexcept {
+    const Bytes bytes = readable_bytes(env, address);
+    if (bytes.size() < size) {
+        std::memset(out, 0, size);
+        return false;
+    }
+    // Source and destination may both be the program's, and overlap.
+    if (size != 0) std::memmove(out, bytes.data(), size);
+    return true;
+}
+
+int64_t read_string(const HelperEnv& env, uint64_t address, std::byte* out,
+                    uint64_t size) noexcept {
+    constexpr int64_t kFault = -14;
+    if (size == 0) return 0;
+    const Bytes bytes = readable_bytes(env, address);
+    const uint64_t most = std::min<uint64_t>(bytes.size(), size);
+    const void* nul = most == 0 ? nullptr : std::memchr(bytes.data(), 0, most);
+    // A string that runs out of its range faults; one that is longer than `out` is cut.
+    if (nul == nullptr && most < size) {
+        std::memset(out, 0, size);
+        return kFault;
+    }
+    const uint64_t length =
+        nul != nullptr ? static_cast<uint64_t>(static_cast<const std::byte*>(nul) - bytes.data())
+                       : size - 1;
+    std::memmove(out, bytes.data(), length);
+    std::memset(out + length, 0, size - length);
+    return static_cast<int64_t>(length) + 1;
+}
+
+}  // namespace skep

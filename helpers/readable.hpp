@@ -1,0 +1,23 @@
+// What probe_read and the %s of format strings may reach: the run's own memory and the ranges that
+// the host published, by look-up. Nothing is read by trying.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "helpers/env.hpp"
+
+namespace skep {
+
+// The bytes from `address` (as the program names it) to the end of the range that holds it; empty
+// if there is none.
+std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept;
+
+// Copies `size` bytes, or zeroes `out` and returns false.
+bool read_bytes(const HelperEnv& env, uint64_t address, std::byte* out, uint64_t size) noexcept;
+
+// Copies a string of at most size - 1 bytes and its NUL; returns the bytes written, the NUL
+// included, or -EFAULT. Bytes of `out` behind the NUL are zero.
+int64_t read_string(const HelperEnv& env, uint64_t address, std::byte* out, uint64_t size) noexcept;
+
+}  // namespace skep
