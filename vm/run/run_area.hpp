@@ -21,7 +21,7 @@ struct Op;
 // subprogram, those that were open below it (Linux allows 33 of them, 8 frames each).
 inline constexpr unsigned kMaxOpenFrames = 64;
 // Bytes of guest stack: eight full frames, and what tail calls from subprograms leave open below.
-inline constexpr uint32_t kStackSize = 16 * 1024;
+inline constexpr uint32_t kStackSize = 32 * 1024;
 // Callbacks and tail calls out of subprograms recurse on the native stack, at most so deep; with
 // about 1 KiB of native stack for interpreter and helper each, a run needs at most 64 KiB of it.
 inline constexpr unsigned kMaxNesting = 48;

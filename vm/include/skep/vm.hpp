@@ -37,7 +37,7 @@ enum class Mode : uint8_t { Verified, Sandbox };
 
 struct VmOptions {
     Engine engine = Engine::Default;
-    Mode mode = Mode::Verified;
+    Mode mode = Mode::Sandbox;
     Policy policy = Policy::Strict;
     // Fuel units per run (DESIGN: one per taken backward jump, call, tail call, callback round).
     // 0: the default, 2^26 in a sandbox, and only where it can be exceeded when verified.
@@ -90,7 +90,8 @@ public:
     LoadTimes times() const noexcept;
 
     // One run. The context must be of the program's type (BytesContext for those whose context is
-    // bytes; for type raw, r1 = its address and r2 = its length). Wrong kind: Trap BadArgument.
+    // bytes; for type raw, r1 = its address and r2 = its length). Wrong kind, packet pointers out
+    // of order, or an empty handle: Trap BadArgument.
     RunResult run(XdpContext& context, RedirectTarget* redirect = nullptr) const noexcept;
     RunResult run(SkbContext& context, RedirectTarget* redirect = nullptr) const noexcept;
     RunResult run(BytesContext& context) const noexcept;

@@ -1,0 +1,224 @@
+// Loading: an object's maps are made once, the program is linked, lowered and compiled, and the
+// initial entries of maps of maps and program arrays are wired.
+#include <algorithm>
+#include <utility>
+
+#include "helpers/table.hpp"
+#include "vm/api/vm_state.hpp"
+#include "vm/base/os.hpp"
+#include "vm/base/try.hpp"
+#include "vm/prog/ctx_layouts.hpp"
+#include "vm/run/threaded.hpp"
+
+namespace skep {
+
+namespace {
+
+// Stands for a map of the object that this program does not use and that cannot be made here.
+class AbsentMap final : public Map {
+public:
+    explicit AbsentMap(MapDef def) : Map(std::move(def)) {}
+    MapMemory memory() const noexcept override { return {}; }
+};
+
+bool same_shape(const MapDef& a, const MapDef& b) {
+    return a.type == b.type && a.key_size == b.key_size && a.value_size == b.value_size &&
+           a.max_entries == b.max_entries && a.flags == b.flags;
+}
+
+std::vector<bool> used_maps(const Program& program) {
+    std::vector<bool> used(program.maps.size());
+    for (const Insn& insn : program.insns) {
+        if (insn.kind != Kind::Imm64) continue;
+        const PseudoImm pseudo = insn.pseudo_imm();
+        if (pseudo == PseudoImm::Value || pseudo == PseudoImm::BtfId || pseudo == PseudoImm::Func)
+            continue;
+        const auto index = static_cast<uint32_t>(insn.imm);
+        if (index < used.size()) used[index] = true;
+    }
+    return used;
+}
+
+ContextKind context_kind(const CtxLayout* layout) {
+    if (layout->is_bytes) return ContextKind::Bytes;
+    if (layout == &kXdpCtx) return ContextKind::Xdp;
+    for (const CtxLayout* skb :
+         {&kSocketFilterCtx, &kTcCtx, &kCgroupSkbCtx, &kLwtCtx, &kSkSkbCtx, &kFlowDissectorCtx}) {
+        if (layout == skb) return ContextKind::Skb;
+    }
+    return ContextKind::Other;
+}
+
+// Where the host struct keeps its PacketBuffer, or -1.
+int32_t packet_offset(const CtxLayout& layout) {
+    if (&layout == &kXdpCtx) return offsetof(XdpContext, packet);
+    if (context_kind(&layout) == ContextKind::Skb) return offsetof(SkbContext, packet);
+    for (const CtxField& field : layout.fields) {
+        if (field.kind == CtxFieldKind::PacketStart && field.host_size == sizeof(void*))
+            return static_cast<int32_t>(field.host_off - offsetof(PacketBuffer, data));
+    }
+    return -1;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const ProgramBody>> Loader::load(const Object& object,
+                                                        std::string_view program) {
+    SKEP_TRY(Program linked, object.link(program));
+    SKEP_TRY(auto body, load_program(std::make_shared<const Program>(std::move(linked)),
+                                     std::string(object.name())));
+    SKEP_CHECK(wire_programs(object, body));
+    return body;
+}
+
+Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
+    std::shared_ptr<const Program> program, std::string object) {
+    auto body = std::make_shared<ProgramBody>();
+    body->source = std::move(program);
+    body->object = std::move(object);
+    body->context = context_kind(body->source->type->ctx);
+    body->packet_offset = packet_offset(*body->source->type->ctx);
+    body->number = state_.next_program;
+    if (state_.options.fuel != 0) body->fuel = state_.options.fuel;
+
+    Binding binding;
+    SKEP_TRY(binding.maps, bind_maps(*body->source));
+    SKEP_CHECK(wire_inner_maps());
+    binding.helper = [this, type = body->source->type](uint32_t id) -> const Helper* {
+        const Helper* own = state_.host_helper(id);
+        return own != nullptr ? own : find_helper(id, *type);
+    };
+    const uint64_t start = os::monotonic_ns();
+    SKEP_TRY(body->owned_image, lower_checked(body->source, nullptr, std::move(binding)));
+    body->owned_image->program_id = body->number;
+    body->times.lower_ns = os::monotonic_ns() - start;
+    SKEP_TRY(body->owned_code, compile(*body));
+    body->owned_image->code = body->owned_code.get();
+    body->image = body->owned_image.get();
+    body->code = body->owned_code.get();
+    ++state_.next_program;
+    state_.programs[body->number] = body;
+    return body;
+}
+
+Result<std::unique_ptr<Code>> Loader::compile(ProgramBody& body) {
+    const uint64_t start = os::monotonic_ns();
+    SKEP_TRY(auto code, ThreadedCode::build(*body.owned_image));
+    body.engine = Engine::Interpreter;
+    body.times.compile_ns = os::monotonic_ns() - start;
+    return code;
+}
+
+Result<std::vector<std::shared_ptr<Map>>> Loader::bind_maps(const Program& program) {
+    const std::vector<bool> used = used_maps(program);
+    std::vector<std::shared_ptr<Map>> maps;
+    for (size_t i = 0; i < program.maps.size(); ++i) {
+        auto map = map_for(program.maps[i]);
+        if (!map && used[i]) {
+            Error error = std::move(map).error();
+            error.where.program = program.name;
+            if (error.where.section.empty()) error.where.section = program.section;
+            return std::unexpected(std::move(error));
+        }
+        maps.push_back(map ? *std::move(map) : std::make_shared<AbsentMap>(*program.maps[i]));
+        for (Pending& pending : programs_) {
+            if (pending.map == maps.back() && used[i]) pending.used = true;
+        }
+    }
+    return maps;
+}
+
+Result<std::shared_ptr<Map>> Loader::map_for(const std::shared_ptr<const MapDef>& def) {
+    if (const auto known = state_.map_of_def.find(def.get()); known != state_.map_of_def.end())
+        return known->second;
+    std::shared_ptr<Map> map;
+    if (def->pin_by_name) {
+        if (const auto pinned = state_.pinned.find(def->name); pinned != state_.pinned.end()) {
+            map = pinned->second;
+            if (!same_shape(map->def(), *def))
+                return fail(ErrorCode::BadMapDef,
+                            "map " + def->name +
+                                " is pinned by name, but a map of that name and another shape "
+                                "exists in this Vm");
+        }
+    }
+    if (map == nullptr) {
+        SKEP_TRY(map, create_map(*def));
+        SKEP_CHECK(account(*map));
+        if (def->frozen) map->freeze();
+        if (def->pin_by_name) state_.pinned.emplace(def->name, map);
+        state_.maps.push_back(map);
+        for (const MapInit& init : def->init) {
+            auto& list = def->type == MapType::ProgArray ? programs_ : inner_maps_;
+            list.push_back({map, init, false});
+        }
+    }
+    state_.defs.push_back(def);
+    state_.map_of_def.emplace(def.get(), map);
+    return map;
+}
+
+Result<void> Loader::account(const Map& map) {
+    const MapMemory memory = map.memory();
+    const uint64_t bytes = memory.values + memory.metadata;
+    if (bytes > state_.options.map_bytes - state_.map_bytes)
+        return fail(ErrorCode::LimitExceeded,
+                    "map " + map.def().name + " needs " + std::to_string(bytes) + " bytes; " +
+                        std::to_string(state_.options.map_bytes - state_.map_bytes) + " of " +
+                        std::to_string(state_.options.map_bytes) + " are left (map_bytes)");
+    state_.map_bytes += bytes;
+    return {};
+}
+
+Result<void> Loader::wire_inner_maps() {
+    for (const Pending& pending : std::exchange(inner_maps_, {})) {
+        // The newest map of that name: the one of the object that is being loaded.
+        const auto inner =
+            std::find_if(state_.maps.rbegin(), state_.maps.rend(),
+                         [&](const auto& m) { return m->def().name == pending.init.target; });
+        const MapDef& outer = pending.map->def();
+        if (inner == state_.maps.rend())
+            return fail(ErrorCode::BadMapDef, "map " + outer.name + " names " +
+                                                  pending.init.target +
+                                                  " as an inner map, which does not exist");
+        const auto* key = reinterpret_cast<const std::byte*>(&pending.init.index);
+        if (const long error = pending.map->set_map(key, *inner, map_flags::kAny); error != 0)
+            return fail(ErrorCode::BadMapContents, "map " + outer.name + " cannot hold " +
+                                                       pending.init.target + " at index " +
+                                                       std::to_string(pending.init.index) +
+                                                       " (errno " + std::to_string(-error) + ")");
+    }
+    return {};
+}
+
+// A program that a program array names. Its maps exist by now, so that nothing more is to be wired.
+Result<std::shared_ptr<const ProgramBody>> Loader::load_target(const Object& object,
+                                                               std::string_view name,
+                                                               const std::string& label) {
+    SKEP_TRY(Program program, object.link(name));
+    return load_program(std::make_shared<const Program>(std::move(program)), label);
+}
+
+Result<void> Loader::wire_programs(const Object& object,
+                                   const std::shared_ptr<const ProgramBody>& loaded) {
+    for (const Pending& pending : std::exchange(programs_, {})) {
+        std::shared_ptr<const ProgramBody> target = loaded;
+        if (pending.init.target != loaded->source->name) {
+            auto other = load_target(object, pending.init.target, loaded->object);
+            if (!other && !pending.used) continue;
+            if (!other) return std::unexpected(std::move(other).error());
+            target = *std::move(other);
+        }
+        const auto* key = reinterpret_cast<const std::byte*>(&pending.init.index);
+        if (const long error = pending.map->set_executable(key, target, map_flags::kAny);
+            error != 0 && pending.used)
+            return fail(ErrorCode::BadMapContents, "program array " + pending.map->def().name +
+                                                       " cannot hold " + pending.init.target +
+                                                       " at index " +
+                                                       std::to_string(pending.init.index) +
+                                                       " (errno " + std::to_string(-error) + ")");
+    }
+    return {};
+}
+
+}  // namespace skep

@@ -1,0 +1,56 @@
+// The shared state of a Vm: run areas by CPU slot and depth, and the tables of maps and helpers.
+#include "vm/api/vm_state.hpp"
+
+#include <utility>
+
+#include "vm/sync/slots.hpp"
+
+namespace skep {
+
+VmState::VmState(VmOptions given)
+    : options(std::move(given)),
+      slots_(sync::slot_count()),
+      areas_(std::make_unique<std::atomic<RunArea*>[]>(size_t{slots_} * kMaxRunDepth)) {}
+
+VmState::~VmState() {
+    for (const auto& map : maps) {
+        if (map->def().type != MapType::ProgArray) continue;
+        for (uint32_t index = 0; index < map->def().max_entries; ++index) {
+            map->host_erase(reinterpret_cast<const std::byte*>(&index));
+        }
+    }
+    for (size_t i = 0; i < size_t{slots_} * kMaxRunDepth; ++i) delete areas_[i].load();
+}
+
+RunArea* VmState::area(unsigned slot, unsigned depth) noexcept {
+    std::atomic<RunArea*>& entry = areas_[size_t{slot} * kMaxRunDepth + depth];
+    // Only the thread that holds the slot comes here; the slot's hand-over orders earlier stores.
+    RunArea* area = entry.load(std::memory_order_acquire);
+    if (area != nullptr) [[likely]]
+        return area;
+    auto made = RunArea::create();
+    if (!made) return nullptr;
+    area = made->release();
+    area->services = &options.services;
+    area->user = options.user;
+    area->cpu = slot;
+    entry.store(area, std::memory_order_release);
+    return area;
+}
+
+std::shared_ptr<Map> VmState::map_handle(const Map* map) const {
+    const std::lock_guard lock(mutex);
+    for (const auto& held : maps) {
+        if (held.get() == map) return held;
+    }
+    return nullptr;
+}
+
+const Helper* VmState::host_helper(uint32_t id) const {
+    for (const auto& held : helpers) {
+        if (held->helper.id == id) return &held->helper;
+    }
+    return nullptr;
+}
+
+}  // namespace skep
