@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "helpers/table.hpp"
 #include "tools/commands.hpp"
 #include "tools/slots.hpp"
 #include "vm/base/try.hpp"
@@ -32,9 +33,15 @@ Result<void> write_file(const std::string& path, const void* data, size_t size) 
     return {};
 }
 
+std::optional<int32_t> helper_number(std::string_view name) {
+    const Helper* helper = find_helper(name);
+    if (helper == nullptr) return std::nullopt;
+    return static_cast<int32_t>(helper->id);
+}
+
 Result<void> assemble_file(const std::string& in, const std::string& out) {
     SKEP_TRY(const std::string text, read_input(in, kMaxText));
-    auto slots = assemble(text);
+    auto slots = assemble(text, {.helper = helper_number});
     if (!slots) {
         Error error = std::move(slots).error();
         error.where.file = in == "-" ? "standard input" : in;

@@ -137,18 +137,29 @@ constexpr SplitRange<W> each_pair(SplitRange<W> a, SplitRange<W> b, F f) {
 
 // Two intervals of at most half the circle each: their sums never go all the way round.
 template <class W>
+constexpr Interval<W> sum_ends(Interval<W> x, Interval<W> y) {
+    const Interval<W> ends{x.lo + y.lo, x.hi + y.hi};
+    if (SKEP_MUTANT(RangeAddIgnoresWrap))
+        return {lesser(ends.lo, ends.hi), greater(ends.lo, ends.hi)};
+    return ends;
+}
+template <class W>
+constexpr Interval<W> difference_ends(Interval<W> x, Interval<W> y) {
+    if (SKEP_MUTANT(RangeSubSwapsEnds)) return {x.lo - y.lo, x.hi - y.hi};
+    return {x.lo - y.hi, x.hi - y.lo};
+}
+template <class W>
 constexpr SplitRange<W> range_add(SplitRange<W> a, SplitRange<W> b) {
     return each_pair(a, b, [](Interval<W> x, Interval<W> y) {
-        if (SKEP_MUTANT(RangeAddIgnoresWrap))
-            return arc(lesser(x.lo + y.lo, x.hi + y.hi), greater(x.lo + y.lo, x.hi + y.hi));
-        return arc(x.lo + y.lo, x.hi + y.hi);
+        const Interval<W> ends = sum_ends(x, y);
+        return arc(ends.lo, ends.hi);
     });
 }
 template <class W>
 constexpr SplitRange<W> range_sub(SplitRange<W> a, SplitRange<W> b) {
     return each_pair(a, b, [](Interval<W> x, Interval<W> y) {
-        if (SKEP_MUTANT(RangeSubSwapsEnds)) return arc(x.lo - y.lo, x.hi - y.hi);
-        return arc(x.lo - y.hi, x.hi - y.lo);
+        const Interval<W> ends = difference_ends(x, y);
+        return arc(ends.lo, ends.hi);
     });
 }
 

@@ -10,6 +10,7 @@
 
 #include "verifier/range.hpp"
 #include "vm/isa/insn.hpp"
+#include "vm/isa/semantics.hpp"
 
 namespace skep {
 
@@ -339,7 +340,9 @@ constexpr Value<W> value_alu64(AluOp op, bool is_signed, const Value<W>& a, cons
     if (is_bottom(a) || is_bottom(b)) return value_bottom<W>();
     const Core<W> full = core_alu(op, is_signed, full_core(a), full_core(b));
     SplitRange<H> low = full_range<H>();
-    if (is_low_closed(op)) {
+    if (is_low_closed(op) && SKEP_MUTANT(LogicLeavesLowRange) && op == AluOp::And) {
+        low = a.low;
+    } else if (is_low_closed(op)) {
         low = core_alu(op, is_signed, low_core(a), low_core(b)).range;
     } else if (op == AluOp::Lsh) {
         low = low_of_lsh(a, full_core(b));
@@ -353,7 +356,14 @@ template <class W>
 constexpr Value<W> value_alu32(AluOp op, bool is_signed, const Value<W>& a, const Value<W>& b) {
     using H = HalfOf<W>;
     if (is_bottom(a) || is_bottom(b)) return value_bottom<W>();
-    const Core<H> half = core_alu(op, is_signed, low_core(a), low_core(b));
+    Core<H> half = core_alu(op, is_signed, low_core(a), low_core(b));
+    if (SKEP_MUTANT(Alu32TruncatesFullBounds)) {
+        const Core<W> full = core_alu(op, is_signed, full_core(a), full_core(b));
+        half.range = arc(low_half(unsigned_min(full.range)), low_half(unsigned_max(full.range)));
+    }
+    if (SKEP_MUTANT(Mod32ByZeroKeepsAll) && op == AluOp::Mod &&
+        range_contains(b.low, literal<H>(0)))
+        return a;
     if (SKEP_MUTANT(Alu32KeepsUpperHalf))
         return sync(Value<W>{with_low_bits(a.bits, half.bits), full_range<W>(), half.range});
     return zero_extended<W>(half);
@@ -391,89 +401,90 @@ constexpr Value<W> value_extend(const Value<W>& v, unsigned bits, bool is_signed
 
 // ---- Branches ---------------------------------------------------------------------------------
 
-// What `a op b` says about a (and, mirrored, about b) at one width. False: it cannot hold.
+// What a comparison says about both operands at one width. The functions give whether it can hold
+// at all; if not, what they leave in the operands means nothing.
+
+// a < b or a <= b.
 template <class W>
-constexpr bool restrict_less(Core<W>& a, Core<W>& b, bool is_signed, bool or_equal) {
-    const W least = is_signed ? sign_bit<W>() : literal<W>(0);
+constexpr auto restrict_less(Core<W>& a, Core<W>& b, bool is_signed, bool or_equal) {
+    const W zero = literal<W>(0);
+    const W least = is_signed ? sign_bit<W>() : zero;
     const W most = ~least;
-    W hi = is_signed ? signed_max(b.range) : unsigned_max(b.range);
-    W lo = is_signed ? signed_min(a.range) : unsigned_min(a.range);
-    if (!or_equal) {
-        if (hi == least || lo == most) return false;
-        hi = hi - literal<W>(1);
-        lo = lo + literal<W>(1);
-        if (SKEP_MUTANT(LessTrimsTwice)) hi = hi - literal<W>(1);
-    }
-    a.range = meet(a.range, arc(least, hi));
-    b.range = meet(b.range, arc(lo, most));
-    return true;
+    const W hi = is_signed ? signed_max(b.range) : unsigned_max(b.range);
+    const W lo = is_signed ? signed_min(a.range) : unsigned_min(a.range);
+    W step = literal<W>(or_equal ? 0 : 1);
+    const auto feasible = either(step == zero, both(flip(hi == least), flip(lo == most)));
+    b.range = meet(b.range, arc(lo + step, most));
+    if (SKEP_MUTANT(LessTrimsTwice)) step = step + step;
+    a.range = meet(a.range, arc(least, hi - step));
+    return feasible;
 }
 
 template <class W>
-constexpr bool restrict_equal(Core<W>& a, Core<W>& b) {
-    if (tnum_disjoint(a.bits, b.bits)) return false;
+constexpr auto restrict_equal(Core<W>& a, Core<W>& b) {
+    const auto feasible = flip(tnum_disjoint(a.bits, b.bits));
     a.bits = b.bits = tnum_meet(a.bits, b.bits);
     a.range = b.range = meet(a.range, b.range);
-    return true;
+    return feasible;
 }
 
 template <class W>
-constexpr bool restrict_unequal(Core<W>& a, Core<W>& b) {
-    if (is_const(a) && is_const(b)) return a.bits.value != b.bits.value;
-    if (is_const(b))
-        a.range = trim(a.range, b.bits.value);
-    else if (is_const(a))
-        b.range = trim(b.range, a.bits.value);
-    return true;
+constexpr auto restrict_unequal(Core<W>& a, Core<W>& b) {
+    const auto a_const = tnum_is_const(a.bits), b_const = tnum_is_const(b.bits);
+    const auto same = both(both(a_const, b_const), a.bits.value == b.bits.value);
+    const SplitRange<W> left = a.range;
+    if (!SKEP_MUTANT(UnequalTrimsUnknown)) {
+        a.range = select_range(b_const, trim(a.range, b.bits.value), a.range);
+        b.range = select_range(a_const, trim(b.range, a.bits.value), b.range);
+    } else {
+        a.range = trim(left, b.bits.value);
+    }
+    return flip(same);
 }
 
-// (a & b) != 0: the bits that both may have; if it is one bit, both have it.
+// (a & b) != 0: if only one bit may be set in both, it is set in both. Either operand is at least
+// the lowest of these bits.
 template <class W>
-constexpr bool restrict_common_bit(Core<W>& a, Core<W>& b) {
+constexpr auto restrict_common_bit(Core<W>& a, Core<W>& b) {
     const W zero = literal<W>(0), one = literal<W>(1);
     const W common = (a.bits.value | a.bits.mask) & (b.bits.value | b.bits.mask);
-    if (common == zero) return false;
     const W lowest = common & (zero - common);
-    for (Core<W>* c : {&a, &b}) {
-        if ((common & (common - one)) == zero) {
-            c->bits.value = c->bits.value | common;
-            c->bits.mask = c->bits.mask & ~common;
-        }
-        // Having one of these bits, it is at least the lowest of them.
-        c->range = meet(c->range, arc(lowest, all_ones<W>()));
-    }
-    return true;
+    W certain = select((common & (common - one)) == zero, common, zero);
+    if (SKEP_MUTANT(SetKnowsAllBits)) certain = common;
+    const SplitRange<W> reach = arc(lowest, all_ones<W>());
+    a = {{a.bits.value | certain, a.bits.mask & ~certain}, meet(a.range, reach)};
+    b = {{b.bits.value | certain, b.bits.mask & ~certain}, meet(b.range, reach)};
+    return flip(common == zero);
 }
 // (a & b) == 0: where one has a 1, the other has a 0.
 template <class W>
-constexpr bool restrict_no_common_bit(Core<W>& a, Core<W>& b) {
-    if ((a.bits.value & b.bits.value) != literal<W>(0)) return false;
+constexpr auto restrict_no_common_bit(Core<W>& a, Core<W>& b) {
     const W a_ones = a.bits.value, b_ones = b.bits.value;
     a.bits.mask = a.bits.mask & ~b_ones;
     b.bits.mask = b.bits.mask & ~a_ones;
-    return true;
+    return (a_ones & b_ones) == literal<W>(0);
 }
 
 template <class W>
-constexpr bool restrict_cores(CondOp op, bool taken, Core<W>& a, Core<W>& b) {
+constexpr auto restrict_cores(CondOp op, bool taken, Core<W>& a, Core<W>& b)
+    -> decltype(restrict_equal(a, b)) {
+    if (SKEP_MUTANT(NotTakenIsTaken)) taken = true;
+    // a > b is b < a, and where a comparison does not hold its opposite does.
+    if (!taken && op != CondOp::Set) op = negate(op);
     switch (op) {
-        case CondOp::Eq: return taken ? restrict_equal(a, b) : restrict_unequal(a, b);
-        case CondOp::Ne: return taken ? restrict_unequal(a, b) : restrict_equal(a, b);
-        case CondOp::Lt:
-            return taken ? restrict_less(a, b, false, false) : restrict_less(b, a, false, true);
-        case CondOp::Le:
-            return taken ? restrict_less(a, b, false, true) : restrict_less(b, a, false, false);
-        case CondOp::Gt: return restrict_cores(CondOp::Le, !taken, a, b);
-        case CondOp::Ge: return restrict_cores(CondOp::Lt, !taken, a, b);
-        case CondOp::Slt:
-            return taken ? restrict_less(a, b, true, false) : restrict_less(b, a, true, true);
-        case CondOp::Sle:
-            return taken ? restrict_less(a, b, true, true) : restrict_less(b, a, true, false);
-        case CondOp::Sgt: return restrict_cores(CondOp::Sle, !taken, a, b);
-        case CondOp::Sge: return restrict_cores(CondOp::Slt, !taken, a, b);
-        case CondOp::Set: return taken ? restrict_common_bit(a, b) : restrict_no_common_bit(a, b);
+        case CondOp::Eq: return restrict_equal(a, b);
+        case CondOp::Ne: return restrict_unequal(a, b);
+        case CondOp::Lt: return restrict_less(a, b, false, false);
+        case CondOp::Le: return restrict_less(a, b, false, true);
+        case CondOp::Gt: return restrict_less(b, a, false, false);
+        case CondOp::Ge: return restrict_less(b, a, false, true);
+        case CondOp::Slt: return restrict_less(a, b, true, false);
+        case CondOp::Sle: return restrict_less(a, b, true, true);
+        case CondOp::Sgt: return restrict_less(b, a, true, false);
+        case CondOp::Sge: return restrict_less(b, a, true, true);
+        case CondOp::Set: break;
     }
-    return true;
+    return taken ? restrict_common_bit(a, b) : restrict_no_common_bit(a, b);
 }
 
 // Both operands after a branch on `a op b` went one way; false (and bottoms) if it cannot.

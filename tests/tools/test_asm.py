@@ -66,5 +66,26 @@ class Disasm(unittest.TestCase):
         self.assertIn("slot 1", run.err)
 
 
+class DisasmObject(unittest.TestCase):
+    def test_source_lines_and_names_are_interleaved(self):
+        run = skep("disasm", cli.compile_bpf("tools/examples/dns_guard.c"))
+        self.assertEqual(run.code, 0, run.err)
+        self.assertIn("call bpf_map_lookup_elem", run.out)
+        self.assertRegex(run.out, r"r1 = packets\b")
+        self.assertRegex(run.out, r"; .*bpf_htons\(blocked_port\).*dns_guard\.c:\d+")
+
+    def test_an_unknown_program_lists_the_others(self):
+        run = skep("disasm", cli.compile_bpf("tools/examples/dns_guard.c"), "--program", "nosuch")
+        self.assertEqual(run.code, 2)
+        self.assertIn("dns_guard", run.err)
+
+    def test_neither_or_both_sources_are_bad_usage(self):
+        self.assertEqual(skep("disasm").code, 2)
+        self.assertEqual(skep("disasm", "x.o", "--raw", "y.bin").code, 2)
+
+    def test_helpers_can_be_called_by_name(self):
+        self.assertEqual(cli.assemble("call bpf_ktime_get_ns\nexit\n"), cli.assemble("call 5\nexit\n"))
+
+
 if __name__ == "__main__":
     cli.main()

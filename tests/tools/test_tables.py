@@ -32,5 +32,29 @@ class Types(unittest.TestCase):
         self.assertIn("--format", run.err)
 
 
+class Maps(unittest.TestCase):
+    def test_all_types_of_linux_in_order(self):
+        rows = skep("maps", "--format", "json").json
+        self.assertEqual([row["number"] for row in rows], list(range(1, 34)))
+        by_name = {row["name"]: row for row in rows}
+        self.assertTrue(by_name["hash"]["available"])
+        self.assertIn("lookup", by_name["hash"]["program"])
+        self.assertEqual([line.split("|")[1].strip() for line in
+                          skep("maps", "--format", "markdown").out.splitlines()[2:]], list(by_name))
+        self.assertEqual(len(skep("maps").out.splitlines()), len(rows) + 1)
+
+
+class Helpers(unittest.TestCase):
+    def test_all_helpers_of_linux_in_order(self):
+        rows = skep("helpers", "--format", "json").json
+        self.assertEqual(sorted({row["number"] for row in rows}), list(range(1, 212)))
+        lookup = rows[0]
+        self.assertEqual((lookup["number"], lookup["name"]), (1, "bpf_map_lookup_elem"))
+        self.assertIn("xdp", lookup["types"])
+        self.assertTrue(lookup["available"])
+        self.assertEqual(len(skep("helpers").out.splitlines()), len(rows) + 1)
+        self.assertEqual(len(skep("helpers", "--format", "markdown").out.splitlines()), len(rows) + 2)
+
+
 if __name__ == "__main__":
     cli.main()

@@ -102,5 +102,109 @@ TEST(Scalar, PrintsAsLinuxDoes) {
               "scalar(smin=smin32=0,smax=umax=smax32=umax32=0x100000,var_off=(0x0; 0x1fffff))");
 }
 
+// ---- Bugs that Linux's verifier had -----------------------------------------------------------
+
+Insn insn32(AluOp op) {
+    Insn i;
+    i.kind = Kind::Alu;
+    i.op = static_cast<uint8_t>(op);
+    i.width = Width::W;
+    return i;
+}
+
+TEST(HistoricalBugs, Cve2017_16995_MovImm32IsZeroExtended) {
+    // w1 = -1 is 0xffffffff, not -1.
+    EXPECT_EQ(transfer(insn32(AluOp::Mov), Scalar::unknown(), c(-1ull)), c(0xffffffff));
+}
+
+TEST(HistoricalBugs, Cve2017_16996_Alu32TruncatesWideRanges) {
+    const Scalar wide = u(0, 1ull << 33);
+    EXPECT_EQ(alu32(AluOp::Add, wide, c(1)).umax, UINT32_MAX);
+    EXPECT_EQ(alu32(AluOp::Add, wide, c(1)).umin, 0u);
+    EXPECT_TRUE(alu32(AluOp::Mov, c(0), c(1ull << 32)).is_const(0));
+}
+
+TEST(HistoricalBugs, Cve2018_18445_Rsh32ReadsTheLowHalf) {
+    // Bit 32 is cut off before the shift: the result is below 2^1, not 4.
+    const Scalar s = alu32(AluOp::Rsh, u(0, 1ull << 33), c(31));
+    EXPECT_EQ(s, u(0, 1));
+    EXPECT_TRUE(s.contains(static_cast<uint32_t>(0xffffffffu) >> 31));
+}
+
+TEST(HistoricalBugs, Cve2020_8835_Jump32LeavesTheUpperHalfUnknown) {
+    const Refined r = refine(CondOp::Le, Width::W, Scalar::unknown(), c(15), true);
+    EXPECT_EQ(r.dst.u32_max, 15u);
+    EXPECT_TRUE(r.dst.contains(0xabcd00000003));
+    EXPECT_EQ(r.dst.umax, 0xffffffff0000000full);
+    EXPECT_EQ(r.dst.bits.mask, 0xffffffff0000000full);
+}
+
+TEST(HistoricalBugs, Cve2020_27194_Or32DoesNotCopy64BitBounds) {
+    const Scalar a = u(1, 0x100000001ull), out = alu64(AluOp::Or, a, c(0));
+    EXPECT_TRUE(out.contains(0xffffffff));
+    EXPECT_EQ(out.u32_max, UINT32_MAX);
+    EXPECT_EQ(alu32(AluOp::Or, a, c(0)).umax, UINT32_MAX);
+}
+
+TEST(HistoricalBugs, Cve2021_3490_Logic32UpdatesItsBounds) {
+    Scalar low_known = Scalar::unknown();
+    low_known.bits = {1, ~uint64_t{0} << 32};
+    low_known = sync(low_known);
+    EXPECT_EQ(low_known.u32_min, 1u);
+    const Scalar out = alu64(AluOp::And, low_known, c(0xfffffffe00000002ull));
+    EXPECT_EQ(out.u32_max, 0u);
+    EXPECT_EQ(alu64(AluOp::Xor, low_known, c(1)).u32_max, 0u);
+    EXPECT_EQ(alu64(AluOp::Or, low_known, c(2)).u32_min, 3u);
+}
+
+TEST(HistoricalBugs, Cve2021_31440_LowHalfOfARangeThatSpansIt) {
+    // [1, 2^32]: the low half of 2^32 is 0, so it has no lower bound.
+    EXPECT_EQ(u(1, 1ull << 32).u32_min, 0u);
+    EXPECT_EQ(Scalar::range_s64(-1, 1ll << 32).s32_min, INT32_MIN);
+    EXPECT_EQ(u(0x1fffffffe, 0x1ffffffffull).u32_min, 0xfffffffeu);
+}
+
+TEST(HistoricalBugs, Cve2021_3444_Mod32ByZeroTruncatesTheDividend) {
+    EXPECT_TRUE(alu32(AluOp::Mod, c(0x700000005), c(0)).is_const(5));
+    EXPECT_EQ(alu32(AluOp::Mod, Scalar::unknown(), c(0)).umax, UINT32_MAX);
+    EXPECT_EQ(alu32(AluOp::Mod, Scalar::unknown(), u(0, 4)).umax, UINT32_MAX);
+}
+
+TEST(HistoricalBugs, Cve2021_45402_Mov32DropsSignedBounds) {
+    const Scalar moved = alu32(AluOp::Mov, c(0), Scalar::range_s64(-4, -1));
+    EXPECT_EQ(moved, u(0xfffffffc, 0xffffffff));
+    EXPECT_EQ(moved.smin, 0xfffffffcll);
+}
+
+TEST(HistoricalBugs, Cve2024_41003_BothBranchesAgainstAConstant) {
+    const Refined taken = refine(CondOp::Sgt, Width::Dw, Scalar::unknown(), c(7), true);
+    const Refined other = refine(CondOp::Sgt, Width::Dw, Scalar::unknown(), c(7), false);
+    EXPECT_EQ(taken.dst.smin, 8);
+    EXPECT_EQ(other.dst.smax, 7);
+    EXPECT_TRUE(taken.src.is_const(7));
+    EXPECT_TRUE(other.src.is_const(7));
+}
+
+TEST(HistoricalBugs, DivisorsOf32BitDivisionsAreTheirLowHalf) {
+    // As a 32-bit divisor 2^32 is 0.
+    EXPECT_TRUE(alu32(AluOp::Div, c(7), c(1ull << 32)).is_const(0));
+    EXPECT_TRUE(alu32(AluOp::Div, u(7, 9), u(1ull << 32, (1ull << 32) + 1)).contains(0));
+    EXPECT_TRUE(alu32(AluOp::Mod, u(7, 9), u(1ull << 32, (1ull << 32) + 1)).contains(9));
+}
+
+TEST(HistoricalBugs, BottomStaysBottom) {
+    const Scalar bottom = Scalar::bottom();
+    for (unsigned op = 0; op < 12; ++op) {
+        for (const bool is64 : {true, false}) {
+            EXPECT_TRUE(alu(static_cast<AluOp>(op), is64, false, bottom, c(1)).is_bottom());
+            EXPECT_TRUE(alu(static_cast<AluOp>(op), is64, false, c(1), bottom).is_bottom());
+        }
+    }
+    EXPECT_FALSE(refine(CondOp::Ne, Width::Dw, bottom, c(1), true).feasible);
+    EXPECT_TRUE(sign_extend(bottom, 8).is_bottom());
+    EXPECT_TRUE(join(bottom, c(3)).is_const(3));
+    EXPECT_TRUE(meet(c(3), c(4)).is_bottom());
+}
+
 }  // namespace
 }  // namespace skep

@@ -36,8 +36,7 @@ void release_slot(void* value) noexcept {
 }
 
 // Only the slots: without memory for them there are none, and every run ends with Trap::NoSlot.
-void set_up() noexcept {
-    const unsigned count = std::clamp(2 * os::cpu_count(), 8u, 4096u);
+void set_up(unsigned count) noexcept {
     process.asymmetric.store(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0,
                              std::memory_order_relaxed);
     exit_key_made.store(::pthread_key_create(&exit_key, release_slot) == 0,
@@ -46,13 +45,38 @@ void set_up() noexcept {
     process.count.store(count, std::memory_order_release);
 }
 
+// Makes the thread the owner of slots[index], if nobody owns it.
+bool try_take(ThreadSlot& thread, Slot* slots, unsigned index) noexcept {
+    Slot& slot = slots[index];
+    uint32_t expected = 0;
+    if (slot.taken.load(std::memory_order_relaxed) != 0 ||
+        !slot.taken.compare_exchange_strong(expected, 1, std::memory_order_acquire)) {
+        return false;
+    }
+    if (::pthread_setspecific(exit_key, &slot) != 0) {
+        slot.taken.store(0, std::memory_order_release);
+        return false;
+    }
+    // Whoever unlinked something and saw itself alone did so before this fence, so that this
+    // thread cannot reach what that one reuses.
+    process.holders.fetch_add(1, std::memory_order_seq_cst);
+    reclaimer_fence();
+    thread.slot = &slot;
+    thread.index = index;
+    return true;
+}
+
 }  // namespace
+
+unsigned fix_slot_count(unsigned count) noexcept {
+    const std::scoped_lock lock(setup_lock);
+    if (process.count.load(std::memory_order_acquire) == 0) set_up(std::clamp(count, 1u, 4096u));
+    return process.count.load(std::memory_order_acquire);
+}
 
 unsigned slot_count() noexcept {
     if (const unsigned count = process.count.load(std::memory_order_acquire)) return count;
-    const std::scoped_lock lock(setup_lock);
-    if (process.count.load(std::memory_order_acquire) == 0) set_up();
-    return process.count.load(std::memory_order_acquire);
+    return fix_slot_count(std::max(2 * os::cpu_count(), 8u));
 }
 
 void full_fence() noexcept {
@@ -78,24 +102,16 @@ bool acquire_slot(ThreadSlot& thread) noexcept {
     Slot* slots = process.slots.load(std::memory_order_acquire);
     if (slots == nullptr || !exit_key_made.load(std::memory_order_relaxed)) return false;
     for (unsigned i = 0; i < count; ++i) {
-        uint32_t expected = 0;
-        if (slots[i].taken.load(std::memory_order_relaxed) != 0 ||
-            !slots[i].taken.compare_exchange_strong(expected, 1, std::memory_order_acquire)) {
-            continue;
-        }
-        if (::pthread_setspecific(exit_key, &slots[i]) != 0) {
-            slots[i].taken.store(0, std::memory_order_release);
-            return false;
-        }
-        // Whoever unlinked something and saw itself alone did so before this fence, so that this
-        // thread cannot reach what that one reuses.
-        process.holders.fetch_add(1, std::memory_order_seq_cst);
-        reclaimer_fence();
-        thread.slot = &slots[i];
-        thread.index = i;
-        return true;
+        if (try_take(thread, slots, i)) return true;
     }
     return false;
+}
+
+bool take_slot(unsigned index) noexcept {
+    const unsigned count = slot_count();
+    Slot* slots = process.slots.load(std::memory_order_acquire);
+    if (slots == nullptr || !exit_key_made.load(std::memory_order_relaxed)) return false;
+    return index < count && thread_slot.slot == nullptr && try_take(thread_slot, slots, index);
 }
 
 HostSection::HostSection() noexcept : own_(enter()) {

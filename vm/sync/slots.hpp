@@ -42,6 +42,9 @@ inline constinit thread_local ThreadSlot thread_slot;
 
 // Fixes the number of slots; returns it. Cheap after the first call.
 unsigned slot_count() noexcept;
+// The same with a count of one's own (1..4096), for replaying runs of other machines; returns the
+// number in force, which is another one if something has used slots before.
+unsigned fix_slot_count(unsigned count) noexcept;
 
 // A full fence that ThreadSanitizer understands too.
 void full_fence() noexcept;
@@ -61,6 +64,9 @@ void reclaimer_fence() noexcept;
 
 // Takes a free slot for this thread. False: none is free.
 bool acquire_slot(ThreadSlot& thread) noexcept;
+
+// Takes a certain slot for this thread, which must not hold one yet. False: it is taken, or none.
+bool take_slot(unsigned index) noexcept;
 
 // Begins a read section of this thread, nested ones included. False: no slot was free, and
 // nothing was entered (Trap::NoSlot).

@@ -1,0 +1,103 @@
+// `skep helpers`: every helper of Linux by number, its prototype, who may call it, and whether it
+// does its work here or is only known to the verifier.
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <skep/helper.hpp>
+
+#include "helpers/table.hpp"
+#include "tools/btf_json.hpp"
+#include "tools/commands.hpp"
+#include "tools/text.hpp"
+
+namespace skep::tool {
+namespace {
+
+struct Flag {
+    uint32_t bit;
+    const char* name;
+};
+constexpr Flag kFlags[] = {{helper_flag::kGplOnly, "gpl_only"},
+                           {helper_flag::kPacketArgs, "packet_args"},
+                           {helper_flag::kChangesPacket, "changes_packet"},
+                           {helper_flag::kMaySleep, "may_sleep"},
+                           {helper_flag::kAcquires, "acquires"}};
+
+bool works_here(const Helper& helper) { return (helper.flags & helper_flag::kKernelOnly) == 0; }
+
+std::vector<std::string> flags_of(const Helper& helper) {
+    std::vector<std::string> names;
+    for (const Flag& flag : kFlags) {
+        if ((helper.flags & flag.bit) != 0) names.emplace_back(flag.name);
+    }
+    return names;
+}
+
+std::vector<std::string> types_of(const Helper& helper) {
+    std::vector<std::string> names;
+    for (const ProgType& type : prog_types()) {
+        if (type.kind != ProgKind::Unspec && (helper.types & type_bit(type.kind)) != 0) {
+            names.emplace_back(type.name);
+        }
+    }
+    return names;
+}
+
+Json helpers_json() {
+    Json list = Json::array();
+    for (const Helper& helper : helpers()) {
+        list.push_back({{"number", helper.id},
+                        {"name", "bpf_" + std::string(helper.name)},
+                        {"prototype", describe(helper)},
+                        {"summary", helper.summary},
+                        {"flags", flags_of(helper)},
+                        {"types", types_of(helper)},
+                        {"available", works_here(helper)}});
+    }
+    return list;
+}
+
+Table helpers_table() {
+    using Align = Table::Align;
+    Table table({"NUMBER", "HELPER", "HERE", "WHAT IT DOES"},
+                {Align::Right, Align::Left, Align::Left, Align::Left});
+    for (const Helper& helper : helpers()) {
+        table.add({std::to_string(helper.id), describe(helper), works_here(helper) ? "yes" : "no",
+                   std::string(helper.summary)});
+    }
+    return table;
+}
+
+void print_helpers(const std::string& format) {
+    if (format == "json") {
+        print(helpers_json().dump(2) + "\n");
+    } else if (format == "markdown") {
+        print(helpers_table().markdown());
+    } else {
+        print(helpers_table().text(Colour(stdout)));
+    }
+}
+
+}  // namespace
+
+void add_helpers(CLI::App& app, Exit& exit) {
+    auto* command = app.add_subcommand("helpers", "List the helpers that programs may call");
+    auto format = std::make_shared<std::string>("text");
+    command->add_option("--format", *format, "text, markdown or json")
+        ->check(CLI::IsMember({"text", "markdown", "json"}))
+        ->capture_default_str();
+    command->footer(
+        "A helper that is not HERE exists only inside a kernel: programs that call it load, and a\n"
+        "run that reaches the call ends with the trap `unsupported`.\n\n"
+        "Examples:\n"
+        "  skep helpers\n"
+        "  skep helpers --format json | jq -r '.[] | select(.available).name'");
+    command->callback([&exit, format] {
+        print_helpers(*format);
+        exit = Exit::Done;
+    });
+}
+
+}  // namespace skep::tool
