@@ -184,12 +184,10 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
         if (g >= 0) break_spill(chunk, static_cast<unsigned>(g));
     }
     const bool pointer_value = value != nullptr && !value->is_scalar();
-    if (pointer_value && (size != 8 || b % 8 != 0)) {
-        if (strict())
-            return reject(ErrorCode::PointerLeak,
-                          "attempt to write part of a pointer to the stack");
-        value = nullptr;
-    }
+    // Linux refuses it under every privilege.
+    if (pointer_value && (size != 8 || b % 8 != 0))
+        return reject(ErrorCode::PointerLeak,
+                      "invalid size of register spill: %u bytes of a pointer", size);
     Tag tag = Tag::Misc;
     if (value != nullptr && b % kGranule == 0 && (size != 8 || b % 8 == 0)) {
         Cell cell = *value;
