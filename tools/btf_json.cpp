@@ -3,6 +3,7 @@
 // would otherwise multiply.
 #include "tools/btf_json.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -113,7 +114,6 @@ public:
                 members(t, own, object);
                 return object;
             }
-            case BtfKind::Datasec: return section(t, own);
             case BtfKind::Var: return value(t.type(), own);
             case BtfKind::Void:
             case BtfKind::Fwd:
@@ -123,6 +123,7 @@ public:
             case BtfKind::Restrict:
             case BtfKind::Func:
             case BtfKind::FuncProto:
+            case BtfKind::Datasec:
             case BtfKind::DeclTag:
             case BtfKind::TypeTag: return untyped(own);
         }
@@ -197,17 +198,6 @@ private:
         if (!type.is(BtfKind::Int)) return raw;
         const BtfInt info = type.int_info();
         return int_json(raw, m.bit_size, info.is_signed, info.is_bool);
-    }
-
-    Json section(const BtfType& t, In bytes) {
-        Json object = Json::object();
-        for (uint32_t i = 0; i < t.count(); ++i) {
-            const BtfSectionVar var = t.section_var(i);
-            if (var.offset > bytes.size() || var.size > bytes.size() - var.offset) continue;
-            object[std::string(btf_.type(var.type).name())] =
-                value(btf_.type(var.type).type(), bytes.subspan(var.offset, var.size));
-        }
-        return object;
     }
 
     const Btf& btf_;
@@ -296,7 +286,6 @@ public:
             case BtfKind::Array: return array(t, json, own, path);
             case BtfKind::Struct:
             case BtfKind::Union: return composite(t, json, own, path);
-            case BtfKind::Datasec: return section(t, json, own);
             case BtfKind::Var: return value(t.type(), json, own, path);
             case BtfKind::Void:
             case BtfKind::Fwd:
@@ -306,6 +295,7 @@ public:
             case BtfKind::Restrict:
             case BtfKind::Func:
             case BtfKind::FuncProto:
+            case BtfKind::Datasec:
             case BtfKind::DeclTag:
             case BtfKind::TypeTag: return untyped_from(json, own, path);
         }
@@ -396,30 +386,6 @@ private:
         return {};
     }
 
-    Result<void> section(const BtfType& t, const Json& json, Out out) {
-        if (!json.is_object()) {
-            return refuse("", "an object with the variables of " + escaped(t.name()) +
-                                  " belongs here, not " + shown(json));
-        }
-        for (const auto& [name, variable] : json.items()) {
-            bool found = false;
-            for (uint32_t i = 0; i < t.count() && !found; ++i) {
-                const BtfSectionVar var = t.section_var(i);
-                if (btf_.type(var.type).name() != name) continue;
-                found = true;
-                if (var.offset > out.size() || var.size > out.size() - var.offset) {
-                    return refuse(name, "lies outside of the section");
-                }
-                SKEP_CHECK(value(btf_.type(var.type).type(), variable,
-                                 out.subspan(var.offset, var.size), name));
-            }
-            if (!found) {
-                return refuse("", escaped(t.name()) + " has no variable '" + escaped(name) + "'");
-            }
-        }
-        return {};
-    }
-
     const Btf& btf_;
     uint32_t nodes_ = 0;
 };
@@ -433,6 +399,42 @@ Json to_json(const Btf* btf, uint32_t type, std::span<const std::byte> bytes) {
 Result<void> from_json(const Btf* btf, uint32_t type, const Json& json, std::span<std::byte> out) {
     return btf == nullptr || type == 0 ? untyped_from(json, out, "")
                                        : Reader(*btf).value(type, json, out, "");
+}
+
+Json section_to_json(const Btf* btf, std::span<const Variable> variables,
+                     std::span<const std::byte> bytes) {
+    Json object = Json::object();
+    for (const Variable& variable : variables) {
+        if (variable.offset > bytes.size() || variable.size > bytes.size() - variable.offset) {
+            continue;
+        }
+        object[variable.name] =
+            to_json(btf, variable.type, bytes.subspan(variable.offset, variable.size));
+    }
+    return object;
+}
+
+Result<void> section_from_json(const Btf* btf, std::span<const Variable> variables,
+                               const Json& json, std::span<std::byte> out) {
+    if (!json.is_object()) {
+        return refuse("", "an object with variables by name belongs here, not " + shown(json));
+    }
+    for (const auto& [name, value] : json.items()) {
+        const auto found = std::find_if(variables.begin(), variables.end(),
+                                        [&](const Variable& v) { return v.name == name; });
+        if (found == variables.end()) {
+            return refuse("", "there is no variable '" + escaped(name) + "'");
+        }
+        if (found->offset > out.size() || found->size > out.size() - found->offset) {
+            return refuse(name, "lies outside of the section");
+        }
+        auto done = from_json(btf, found->type, value, out.subspan(found->offset, found->size));
+        if (done) continue;
+        Error error = std::move(done).error();
+        error.message = escaped(name) + ": " + error.message;
+        return std::unexpected(std::move(error));
+    }
+    return {};
 }
 
 bool is_array_shaped(const Btf* btf, uint32_t type) {

@@ -5,7 +5,6 @@
 //   char[n]          string where it is text and NUL-terminated or full, else array of numbers
 //   array            array              pointer  number
 //   struct, union    object by member name; anonymous ones are merged into their parent
-//   data section     object by variable name
 // Without a type: a number for 1, 2, 4 and 8 bytes, else a string of hex digits.
 //
 // from_json() writes only what the JSON names, so the rest of `out` keeps its bytes; padding and
@@ -34,6 +33,18 @@ Json to_json(const Btf* btf, uint32_t type, std::span<const std::byte> bytes);
 
 // Errors (bad_map_contents) name the member by its path.
 Result<void> from_json(const Btf* btf, uint32_t type, const Json& json, std::span<std::byte> out);
+
+// A variable of a data section. Compilers leave offsets and sizes out of the section's type, so
+// they come from the object's symbols.
+struct Variable {
+    std::string name;
+    uint32_t type = 0;
+    uint32_t offset = 0, size = 0;
+};
+Json section_to_json(const Btf* btf, std::span<const Variable> variables,
+                     std::span<const std::byte> bytes);
+Result<void> section_from_json(const Btf* btf, std::span<const Variable> variables,
+                               const Json& json, std::span<std::byte> out);
 
 // True if values of the type are JSON arrays (an array that is not text).
 bool is_array_shaped(const Btf* btf, uint32_t type);

@@ -1,4 +1,5 @@
 // `skep types`: program types, the sections that name them, and their contexts.
+#include <algorithm>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -17,6 +18,10 @@ std::vector<std::string> sections_of(const ProgType& type) {
     for (const SectionType& section : section_types()) {
         if (section.type->kind == type.kind) names.emplace_back(section.pattern);
     }
+    // The plain names first; they are what people look for.
+    std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+        return a.size() < b.size();
+    });
     return names;
 }
 

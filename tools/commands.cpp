@@ -20,6 +20,8 @@ void report_trap(const std::string& message) { spdlog::error("{}", message); }
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 void add_commands(CLI::App& app, Exit& exit) {
+    add_run(app, exit);
+    add_verify(app, exit);
     add_inspect(app, exit);
     add_disasm(app, exit);
     add_asm(app, exit);

@@ -29,6 +29,7 @@ void add_inspect(CLI::App& app, Exit& exit);
 void add_maps(CLI::App& app, Exit& exit);
 void add_run(CLI::App& app, Exit& exit);
 void add_types(CLI::App& app, Exit& exit);
+void add_verify(CLI::App& app, Exit& exit);
 
 void add_commands(CLI::App& app, Exit& exit);
 

@@ -127,6 +127,9 @@ Result<void> load_entry(Map& map, const Json& entry, MapTargets& targets) {
 
 Json value_json(const Map& map, std::span<const std::byte> value, const MapTargets& targets) {
     const MapDef& def = map.def();
+    if (const auto variables = targets.variables(def); !variables.empty()) {
+        return section_to_json(def.btf.get(), variables, value);
+    }
     const auto named = [&](const char* member, std::string name) {
         return name.empty() ? Json{{member, first_u32(value)}} : Json{{member, std::move(name)}};
     };
@@ -153,7 +156,17 @@ bool is_initial_contents(const MapDef& def, const std::string& path) {
            (data_section || !is_json_path(path));
 }
 
-Result<std::vector<std::byte>> read_contents(const MapDef& def, const std::string& path) {
+std::vector<Variable> variables_of(const Object& object, const MapDef& def) {
+    std::vector<Variable> variables;
+    for (const ObjectGlobal& global : object.globals()) {
+        if (global.section != def.name) continue;
+        variables.push_back({std::string(global.name), global.type_id, global.offset, global.size});
+    }
+    return variables;
+}
+
+Result<std::vector<std::byte>> read_contents(const MapDef& def, const std::string& path,
+                                             const std::vector<Variable>& variables) {
     std::vector<std::byte> bytes = def.contents;
     bytes.resize(def.value_size);
     if (!is_json_path(path)) {
@@ -174,7 +187,8 @@ Result<std::vector<std::byte>> read_contents(const MapDef& def, const std::strin
         Json value = json[0]["value"];
         json = std::move(value);
     }
-    auto done = from_json(def.btf.get(), def.value_btf, json, bytes);
+    auto done = variables.empty() ? from_json(def.btf.get(), def.value_btf, json, bytes)
+                                  : section_from_json(def.btf.get(), variables, json, bytes);
     if (!done) {
         Error error = with_map(std::move(done).error(), def, "");
         error.where.object = path;

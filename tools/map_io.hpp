@@ -14,6 +14,7 @@
 
 #include <skep/error.hpp>
 #include <skep/map.hpp>
+#include <skep/object.hpp>
 
 #include "tools/btf_json.hpp"
 
@@ -32,13 +33,18 @@ public:
     virtual std::string program_name(uint32_t id) const = 0;
     virtual std::string map_name(uint32_t id) const = 0;
     virtual std::string device_name(uint32_t number) const = 0;
+    // The variables of a data section's map; empty for other maps.
+    virtual std::vector<Variable> variables(const MapDef& def) const = 0;
 };
 
 // True if `path` gives the bytes that the map has before anything is loaded: those of a data
 // section, or raw bytes of a single-entry array.
 bool is_initial_contents(const MapDef& def, const std::string& path);
 // Those bytes. JSON changes only the variables that it names.
-Result<std::vector<std::byte>> read_contents(const MapDef& def, const std::string& path);
+Result<std::vector<std::byte>> read_contents(const MapDef& def, const std::string& path,
+                                             const std::vector<Variable>& variables);
+// The variables of an object that lie in the map's section.
+std::vector<Variable> variables_of(const Object& object, const MapDef& def);
 
 Result<void> load_map(Map& map, const std::string& path, MapTargets& targets);
 Result<Json> dump_map(Map& map, const MapTargets& targets);

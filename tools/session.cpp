@@ -69,7 +69,14 @@ Result<void> Session::make_vm() {
                                                 : Policy::Hardened;
     vm.fuel = options_.fuel;
     vm.services = services();
-    SKEP_TRY(vm_, Vm::create(std::move(vm)));
+    auto made = Vm::create(vm);
+    if (!made && options_.mode.empty() && made.error().code == ErrorCode::InvalidArgument) {
+        // Verified is the default where there is a verifier.
+        vm.mode = Mode::Sandbox;
+        made = Vm::create(vm);
+    }
+    if (!made) return std::unexpected(std::move(made).error());
+    vm_ = *std::move(made);
     return {};
 }
 
@@ -258,7 +265,7 @@ Result<void> Session::fill_maps() {
         // Data sections and single entries were filled before loading.
         if (object_ && is_initial_contents((*map)->def(), pair.second)) continue;
         if (is_initial_contents((*map)->def(), pair.second)) {
-            SKEP_TRY(const auto bytes, read_contents((*map)->def(), pair.second));
+            SKEP_TRY(const auto bytes, read_contents((*map)->def(), pair.second, {}));
             const uint32_t key = 0;
             const long status = (*map)->host_update(reinterpret_cast<const std::byte*>(&key), bytes,
                                                     map_flags::kAny);
@@ -326,6 +333,11 @@ std::string Session::map_name(uint32_t id) const {
 std::string Session::device_name(uint32_t number) const {
     if (number < kFirstDevice || number - kFirstDevice >= devices_.size()) return "";
     return devices_[number - kFirstDevice];
+}
+
+std::vector<Variable> Session::variables(const MapDef& def) const {
+    if (!object_ || !def.name.starts_with('.')) return {};
+    return variables_of(*object_, def);
 }
 
 std::string Session::redirect_name(const RedirectTarget& target) const {

@@ -72,6 +72,7 @@ private:
     std::string program_name(uint32_t id) const override;
     std::string map_name(uint32_t id) const override;
     std::string device_name(uint32_t number) const override;
+    std::vector<Variable> variables(const MapDef& def) const override;
     std::string redirect_name(const RedirectTarget& target) const;
 
     const RunOptions& options_;

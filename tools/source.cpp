@@ -74,7 +74,8 @@ Result<void> configure_contents(Object& object, const SourceOptions& options) {
         }
         const MapDef& def = object.maps()[*index];
         if (!is_initial_contents(def, pair.second)) continue;
-        SKEP_TRY(const std::vector<std::byte> bytes, read_contents(def, pair.second));
+        SKEP_TRY(const std::vector<std::byte> bytes,
+                 read_contents(def, pair.second, variables_of(object, def)));
         SKEP_CHECK(object.set_map_contents(def.name, bytes));
     }
     return {};

@@ -8,7 +8,7 @@ int main(int argc, char** argv) {
     if (argc != 3) return 2;
     auto object = skep::Object::open_file(argv[1]);
     if (!object) return std::puts(object.error().to_string().c_str()), 1;
-    auto vm = skep::Vm::create();
+    auto vm = skep::Vm::create({.mode = skep::Mode::Sandbox});
     auto program = vm->load(*object, argv[2]);  // links, checks, prepares
     if (!program) return std::puts(program.error().to_string().c_str()), 1;
 

@@ -1,0 +1,82 @@
+"""verify: verdicts, their JSON, and what is bad usage."""
+import unittest
+
+import cli
+from cli import assemble, compile_bpf, debian_object, skep, temporary
+
+FIELDS = ["section", "name", "type", "autoload", "verdict", "insns", "processed", "states", "time_us",
+          "beyond_linux", "relaxations", "error"]
+TWO = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("xdp") int good(struct xdp_md *ctx) { return XDP_PASS; }
+SEC("xdp") int bad(struct xdp_md *ctx) {
+    void *data = (void *)(long)ctx->data;
+    return *(unsigned char *)(data + 13);
+}
+SEC("?xdp") int later(struct xdp_md *ctx) { return XDP_DROP; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+class Verify(unittest.TestCase):
+    def test_an_accepted_object(self):
+        run = skep("verify", compile_bpf("tools/examples/dns_guard.c"), "--json")
+        self.assertEqual(run.code, 0, run.err)
+        self.assertEqual(list(run.json), ["object", "btf", "programs"])
+        program = run.json["programs"][0]
+        self.assertEqual(list(program), FIELDS)
+        self.assertEqual((program["name"], program["verdict"], program["error"]), ("dns_guard", "accepted", None))
+        self.assertGreater(program["processed"], 10)
+
+    def test_debians_filter_is_accepted(self):
+        self.assertEqual(skep("verify", debian_object("xdpfilt_alw_all.o")).code, 0)
+
+    def test_one_refused_program_does_not_hide_the_others(self):
+        run = skep("verify", compile_bpf(TWO), "--json")
+        self.assertEqual(run.code, 1)
+        self.assertEqual([(p["name"], p["verdict"]) for p in run.json["programs"]],
+                         [("good", "accepted"), ("bad", "rejected")])
+        error = run.json["programs"][1]["error"]
+        self.assertEqual(list(error), ["code", "insn", "file", "line", "message"])
+        self.assertIsInstance(error["insn"], int)
+        self.assertIsInstance(error["line"], int)
+
+    def test_all_takes_programs_that_are_not_autoloaded(self):
+        run = skep("verify", compile_bpf(TWO), "--all", "--jobs", "2", "--json")
+        self.assertEqual([p["name"] for p in run.json["programs"]], ["good", "bad", "later"])
+        self.assertEqual([p["autoload"] for p in run.json["programs"]], [True, True, False])
+
+    def test_one_program(self):
+        self.assertEqual(skep("verify", compile_bpf(TWO), "--program", "good").code, 0)
+        self.assertEqual(skep("verify", compile_bpf(TWO), "--program", "bad").code, 1)
+
+    def test_text_names_the_source_line(self):
+        run = skep("verify", compile_bpf(TWO), "--program", "bad")
+        self.assertIn("rejected", run.out)
+        self.assertIn("data + 13", run.out)
+
+    def test_raw(self):
+        good, bad = assemble("r0 = 0\nexit\n"), assemble("r0 = r3\nexit\n")
+        self.assertEqual(skep("verify", "--raw", "-", "--type", "xdp", stdin=good).code, 0)
+        run = skep("verify", "--raw", "-", "--type", "xdp", "--json", stdin=bad)
+        self.assertEqual(run.code, 1)
+        self.assertEqual(run.json["programs"][0]["error"]["insn"], 0)
+
+    def test_raw_size_declares_memory(self):
+        slots = assemble("r0 = *(u8 *)(r1 + 3)\nexit\n")
+        self.assertEqual(skep("verify", "--raw", "-", "--type", "raw", stdin=slots).code, 1)
+        self.assertEqual(skep("verify", "--raw", "-", "--type", "raw", "--raw-size", "4", stdin=slots).code, 0)
+
+    def test_bad_usage_and_bad_files(self):
+        run = skep("verify", "/nowhere/x.o", "--json")
+        self.assertEqual(run.code, 2)
+        self.assertEqual(list(run.json), ["error"])
+        self.assertEqual(run.json["error"]["code"], "unreadable")
+        self.assertEqual(skep("verify", temporary("junk.o", "junk")).code, 2)
+        self.assertEqual(skep("verify", compile_bpf(TWO), "--policy", "lax").code, 2)
+        self.assertEqual(skep("verify").code, 2)
+
+
+if __name__ == "__main__":
+    cli.main()
