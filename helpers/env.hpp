@@ -80,6 +80,7 @@ struct LedgerEntry {
     uint32_t id = 0;
     void* object = nullptr;
     void (*release)(void* object, uint32_t id, HelperEnv& env) noexcept = nullptr;
+    const void* data = nullptr;  // Reservation: where the record starts
 };
 inline constexpr unsigned kLedgerSize = 64;
 

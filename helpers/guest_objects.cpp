@@ -16,8 +16,12 @@ bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64
         }
         case ArgKind::Dynptr: {
             constexpr uint64_t kDynptrBytes = 16;
-            if (value >> 32 != region::kStack || value % 8 != 0) return false;
-            std::byte* host = memory(env, value, kDynptrBytes, true);
+            // On the stack, or lent to a callback.
+            const bool fresh = arg.has(arg_flag::kWrite);
+            const uint64_t place = value >> 32;
+            const bool allowed = place == region::kStack || (place == region::kScratch && !fresh);
+            if (!allowed || value % 8 != 0) return false;
+            std::byte* host = memory(env, value, kDynptrBytes, place == region::kStack);
             out = reinterpret_cast<uintptr_t>(host);
             return host != nullptr;
         }

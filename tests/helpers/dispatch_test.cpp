@@ -104,9 +104,9 @@ TEST(Dispatch, RandomRegistersNeverReachHostMemory) {
         const Helper& helper = table[random() % table.size()];
         const uint64_t registers[5] = {value(), value(), value(), value(), value()};
         box.env.trap = TrapCode::None;
-        box.env.fuel = 1 << 20;
+        box.env.fuel = 1000;
         dispatch_helper(helper, registers, box.env);
-        box.env.ledger_count = 0;
+        box.env.release_all();
     }
 }
 

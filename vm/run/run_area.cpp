@@ -44,6 +44,8 @@ Result<std::unique_ptr<RunArea>> RunArea::create() {
     area->regions = area->table.data();
     area->find_function = function_at;
     area->find_program = program_at;
+    area->stack_memory = area->stack;
+    area->stack_bytes = kStackSize;
     area->table[region::kStack].kind = static_cast<uint32_t>(RegionKind::Memory);
     area->table[region::kMapHandle].kind = static_cast<uint32_t>(RegionKind::Handle);
     area->table[region::kFunction].kind = static_cast<uint32_t>(RegionKind::Handle);
@@ -179,6 +181,7 @@ uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
     area.redirect = {};
     area.ledger_count = 0;
     area.scratch_used = 0;
+    area.retval = 0;
     // What an earlier run of the slot saw of inner maps is not this one's to see.
     for (; area.dynamic_count != 0; --area.dynamic_count)
         area.table[region::kFirstDynamic + area.dynamic_count - 1] = {};

@@ -187,6 +187,7 @@ struct SkMsgContext {
     uint32_t local_port = 0;
     uint32_t size = 0;
     SockContext* sk = nullptr;
+    uint32_t apply_bytes = 0, cork_bytes = 0;  // what the program asked for
 };
 
 // struct sk_reuseport_md.
@@ -235,6 +236,8 @@ struct SysctlContext {
     const char* name = nullptr;           // "net/ipv4/tcp_mem"
     const char* current_value = nullptr;  // NUL-terminated
     const char* new_value = nullptr;      // what is being written
+    std::byte* written = nullptr;         // where sysctl_set_new_value stores; may be null
+    uint32_t written_capacity = 0, written_size = 0;
 };
 
 // struct bpf_cgroup_dev_ctx.

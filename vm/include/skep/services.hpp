@@ -38,6 +38,9 @@ struct Services {
         clone_redirect;
     // bpf_send_signal and bpf_send_signal_thread; default: -EPERM.
     std::function<int64_t(uint32_t signal, bool thread)> send_signal;
+    // Fills in the addresses of the current stack, innermost first, and returns their number;
+    // default: none, get_stack and get_stackid say -EFAULT.
+    std::function<size_t(std::span<uint64_t> frames, bool user)> stack;
     // What bpf_get_current_task answers: an address in `published`, or 0.
     uint64_t current_task = 0;
     uint64_t cgroup_id = 1;  // of the current task; 1 is the root

@@ -1,0 +1,94 @@
+// Helpers that call back for elements of maps.
+#include <algorithm>
+#include <cstring>
+
+#include <skep/map.hpp>
+
+#include "helpers/dynptr.hpp"
+#include "helpers/guest.hpp"
+#include "helpers/impl.hpp"
+
+namespace skep::helper {
+
+namespace {
+
+constexpr uint32_t kScratchLow = 0x1000;  // guest offset of the scratch memory
+
+// Memory of the environment that a callback may read: at the same time host and guest memory.
+class Scratch {
+public:
+    Scratch(HelperEnv& env, uint64_t size) noexcept : env_(env), before_(env.scratch_used) {
+        const uint64_t rounded = (size + 7) / 8 * 8;
+        if (rounded > sizeof env.scratch - before_) {
+            env.fail(TrapCode::OutOfMemory);
+            return;
+        }
+        data = env.scratch + before_;
+        env.scratch_used += static_cast<uint32_t>(rounded);
+        if (!env.sandbox) return;
+        env.regions[region::kScratch] = {.base = env.scratch,
+                                         .lo = kScratchLow,
+                                         .kind = static_cast<uint32_t>(RegionKind::Memory),
+                                         .readable = env.scratch_used,
+                                         .writable = 0};
+    }
+    ~Scratch() {
+        env_.scratch_used = before_;
+        if (env_.sandbox) env_.regions[region::kScratch].readable = before_;
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
+    // What the program calls it.
+    uint64_t address() const noexcept {
+        if (!env_.sandbox) return reinterpret_cast<uintptr_t>(data);
+        return guest_address(region::kScratch, kScratchLow + before_);
+    }
+
+    std::byte* data = nullptr;  // null: none left (trap is set)
+
+private:
+    HelperEnv& env_;
+    uint32_t before_;
+};
+
+struct Walk {
+    HelperEnv& env;
+    Map& map;
+    const Callable& callback;
+    uint64_t ctx;
+    uint64_t handle;
+    Scratch& key;
+    int64_t calls = 0;
+};
+
+bool visit(void* context, const std::byte* key, std::byte* value) {
+    Walk& walk = *static_cast<Walk*>(context);
+    if (!walk.env.charge(1)) return false;
+    std::memcpy(walk.key.data, key, walk.map.def().key_size);
+    uint64_t value_address = reinterpret_cast<uintptr_t>(value);
+    if (walk.env.sandbox) {
+        value_address = guest::address_of_value(walk.env, &walk.map, value);
+        if (walk.env.trap != TrapCode::None) return false;
+    }
+    ++walk.calls;
+    const CallResult result =
+        walk.callback.call(walk.env, {walk.handle, walk.key.address(), value_address, walk.ctx, 0});
+    return !result.trapped && walk.env.trap == TrapCode::None && result.r0 == 0;
+}
+
+}  // namespace
+
+int64_t for_each_map_elem(HelperEnv& env, MapArg map, Callback<CallbackKind::ForEach> callback,
+                          CallbackCtx ctx, uint64_t flags) noexcept {
+    if (flags != 0) return kEinval;
+    Scratch key(env, map->def().key_size);
+    if (key.data == nullptr) return 0;
+    uint64_t handle = reinterpret_cast<uintptr_t>(map.map);
+    if (env.sandbox) handle = guest::handle_of_map(env, map.map);
+    Walk walk{env, *map.map, *callback.target, ctx.value, handle, key};
+    const int64_t result = map->for_each(&visit, &walk, env.caller());
+    return result < 0 ? result : walk.calls;
+}
+
+}  // namespace skep::helper
