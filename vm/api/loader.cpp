@@ -88,10 +88,8 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
         const Helper* own = state_.host_helper(id);
         return own != nullptr ? own : find_helper(id, *type);
     };
-    const uint64_t start = os::monotonic_ns();
-    SKEP_TRY(body->owned_image, lower_checked(body->source, nullptr, std::move(binding)));
+    SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
     body->owned_image->program_id = body->number;
-    body->times.lower_ns = os::monotonic_ns() - start;
     SKEP_TRY(body->owned_code, compile(*body));
     body->owned_image->code = body->owned_code.get();
     body->image = body->owned_image.get();
@@ -101,10 +99,51 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
     return body;
 }
 
-Result<std::unique_ptr<Code>> Loader::compile(ProgramBody& body) {
+// The image in the form that the Vm's mode asks for.
+Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) const {
+    body.mode = state_.options.mode;
+    if (body.mode == Mode::Sandbox) {
+        const uint64_t start = os::monotonic_ns();
+        SKEP_TRY(auto image, lower_checked(body.source, nullptr, std::move(binding)));
+        body.times.lower_ns = os::monotonic_ns() - start;
+        return image;
+    }
+    AnalyzeOptions options;
+    options.policy = state_.options.policy;
+    Analysis analysis;
     const uint64_t start = os::monotonic_ns();
-    SKEP_TRY(auto code, ThreadedCode::build(*body.owned_image));
-    body.engine = Engine::Interpreter;
+    const VerifiedProgram verified = analyze(body.source, options, analysis);
+    const uint64_t middle = os::monotonic_ns();
+    body.times.verify_ns = middle - start;
+    if (!verified) return std::unexpected(std::move(analysis.error));
+    // Fuel costs; it is left out where the proof bounds a run well enough.
+    binding.fuel = state_.options.fuel != 0 || verified.facts().worst_case_fuel > kDefaultFuel;
+    SKEP_TRY(auto image, lower(verified, std::move(binding)));
+    body.times.lower_ns = os::monotonic_ns() - middle;
+    return image;
+}
+
+Result<std::shared_ptr<const Code>> Loader::compile(ProgramBody& body) {
+    const uint64_t start = os::monotonic_ns();
+    std::shared_ptr<const Code> code;
+#ifdef SKEP_HAS_JIT
+    if (state_.options.engine != Engine::Interpreter) {
+        auto native = state_.native_code(*body.owned_image);
+        // Where native code is refused, the interpreter takes over, and engine() says so.
+        if (!native &&
+            (state_.options.engine == Engine::Jit || native.error().code != ErrorCode::NoJit))
+            return std::unexpected(std::move(native).error());
+        if (native) {
+            code = *std::move(native);
+            body.engine = Engine::Jit;
+        }
+    }
+#endif
+    if (code == nullptr) {
+        SKEP_TRY(auto threaded, ThreadedCode::build(*body.owned_image));
+        code = std::move(threaded);
+        body.engine = Engine::Interpreter;
+    }
     body.times.compile_ns = os::monotonic_ns() - start;
     return code;
 }

@@ -38,13 +38,11 @@ Vm::~Vm() = default;
 
 Result<Vm> Vm::create(VmOptions options) {
     return guarded([&]() -> Result<Vm> {
-        if (options.mode == Mode::Verified)
-            return fail(ErrorCode::InvalidArgument,
-                        "mode verified needs the verifier, which this build does not have; use "
-                        "mode sandbox");
+#ifndef SKEP_HAS_JIT
         if (options.engine == Engine::Jit)
             return fail(ErrorCode::NoJit,
                         "this build has no native-code engine; use engine interpreter");
+#endif
         auto impl = std::make_unique<Impl>();
         impl->state = std::make_shared<VmState>(std::move(options));
         return Vm(std::move(impl));

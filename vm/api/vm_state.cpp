@@ -3,7 +3,12 @@
 
 #include <utility>
 
+#include "vm/base/try.hpp"
 #include "vm/sync/slots.hpp"
+
+#ifdef SKEP_HAS_JIT
+#include "jit/jit.hpp"
+#endif
 
 namespace skep {
 
@@ -45,6 +50,17 @@ std::shared_ptr<Map> VmState::map_handle(const Map* map) const {
     }
     return nullptr;
 }
+
+#ifdef SKEP_HAS_JIT
+Result<std::shared_ptr<const Code>> VmState::native_code(const Image& image) {
+    if (!jit::available())
+        return fail(ErrorCode::NoJit, "native code cannot be made on this machine");
+    if (arena_ == nullptr) {
+        SKEP_TRY(arena_, jit::CodeArena::create());
+    }
+    return jit::compile(image, arena_);
+}
+#endif
 
 const Helper* VmState::host_helper(uint32_t id) const {
     for (const auto& held : helpers) {

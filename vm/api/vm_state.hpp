@@ -22,6 +22,10 @@
 
 namespace skep {
 
+namespace jit {
+class CodeArena;
+}
+
 inline constexpr unsigned kMaxRunDepth = 4;  // runs inside helpers of runs
 inline constexpr uint32_t kFirstHostHelper = 1000;
 
@@ -32,7 +36,7 @@ enum class ContextKind : uint8_t { Xdp, Skb, Bytes, Other };
 struct ProgramBody final : TailTarget {
     std::shared_ptr<const Program> source;
     std::shared_ptr<Image> owned_image;
-    std::unique_ptr<Code> owned_code;
+    std::shared_ptr<const Code> owned_code;
     std::string object;  // name, for messages
     Engine engine = Engine::Interpreter;
     Mode mode = Mode::Sandbox;
@@ -57,6 +61,9 @@ struct VmState {
     RunArea* area(unsigned slot, unsigned depth) noexcept;
     std::shared_ptr<Map> map_handle(const Map* map) const;
     const Helper* host_helper(uint32_t id) const;
+#ifdef SKEP_HAS_JIT
+    Result<std::shared_ptr<const Code>> native_code(const Image& image);
+#endif
 
     struct HostHelper {
         Helper helper;
@@ -76,6 +83,9 @@ struct VmState {
     uint32_t next_program = 1;
 
 private:
+#ifdef SKEP_HAS_JIT
+    std::shared_ptr<jit::CodeArena> arena_;  // made by the first program
+#endif
     unsigned slots_;
     std::unique_ptr<std::atomic<RunArea*>[]> areas_;  // by slot * kMaxRunDepth + depth
 };
@@ -114,7 +124,8 @@ private:
     Result<std::shared_ptr<const ProgramBody>> load_target(const Object& object,
                                                            std::string_view name,
                                                            const std::string& label);
-    Result<std::unique_ptr<Code>> compile(ProgramBody& body);
+    Result<std::shared_ptr<Image>> bind(ProgramBody& body, Binding binding) const;
+    Result<std::shared_ptr<const Code>> compile(ProgramBody& body);
 
     VmState& state_;
     std::vector<Pending> inner_maps_, programs_;

@@ -7,6 +7,7 @@
 #include <skep/context.hpp>
 #include <skep/helper.hpp>
 
+#include "helpers/readable.hpp"
 #include "vm/isa/semantics.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 #include "vm/run/guest_memory.hpp"
@@ -44,6 +45,39 @@ bool is_context(const RunArea& area, uint64_t address) {
            area.table[region::kContext].kind == static_cast<uint32_t>(RegionKind::Context);
 }
 
+// What the access of `insn`, an instruction of the running image, may lead to.
+Memory memory_of(const RunArea& area, const Insn& insn) {
+    const auto& slots = static_cast<const Image*>(area.image)->slots;
+    const auto distance =
+        reinterpret_cast<uintptr_t>(&insn) - reinterpret_cast<uintptr_t>(&slots.front().insn);
+    const size_t index = distance / sizeof(ImageSlot);
+    return index < slots.size() ? slots[index].memory : Memory::Context;
+}
+
+uint64_t load_host(const void* at, Width width) {
+    switch (width) {
+        case Width::B: return guest::load<uint8_t>(at);
+        case Width::H: return guest::load<uint16_t>(at);
+        case Width::W: return guest::load<uint32_t>(at);
+        case Width::Dw: return guest::load<uint64_t>(at);
+    }
+    return 0;
+}
+
+void store_host(void* at, Width width, uint64_t value) {
+    switch (width) {
+        case Width::B: guest::store(at, static_cast<uint8_t>(value)); break;
+        case Width::H: guest::store(at, static_cast<uint16_t>(value)); break;
+        case Width::W: guest::store(at, static_cast<uint32_t>(value)); break;
+        case Width::Dw: guest::store(at, value); break;
+    }
+}
+
+// True for a proven access whose instruction also reaches the context, but not this time.
+bool is_plain(const RunArea& area, uint64_t offset, const Insn& insn) {
+    return !area.sandbox && offset >= area.layout->size && memory_of(area, insn) == Memory::Unknown;
+}
+
 uint64_t extended(uint64_t value, const Insn& insn) {
     return insn.sign ? sign_extend(value, bytes_of(insn.width) * 8) : value;
 }
@@ -53,6 +87,17 @@ uint64_t extended(uint64_t value, const Insn& insn) {
 LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexcept {
     uint64_t value = 0;
     const Program& program = running(area);
+    if (is_plain(area, offset, insn)) {
+        const auto* at = reinterpret_cast<const void*>(area.entry_r1 + offset);
+        return {extended(load_host(at, insn.width), insn), true};
+    }
+    if (!area.sandbox && memory_of(area, insn) == Memory::Btf) {
+        // A kernel object: what the host published of it; the rest reads as zero, as the kernel's
+        // own faulting loads do.
+        read_bytes(area, area.entry_r1 + offset, reinterpret_cast<std::byte*>(&value),
+                   bytes_of(insn.width));
+        return {extended(value, insn), true};
+    }
     if (area.ctx == nullptr || !ctx_load(*area.layout, area.ctx, offset, bytes_of(insn.width),
                                          value, {resolve_pointer, &area}, program.attach_type)) {
         area.fail(TrapCode::BadContextAccess);
@@ -63,6 +108,10 @@ LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexc
 
 bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t value) noexcept {
     const Program& program = running(area);
+    if (is_plain(area, offset, insn)) {
+        store_host(reinterpret_cast<void*>(area.entry_r1 + offset), insn.width, value);
+        return true;
+    }
     if (area.ctx != nullptr &&
         ctx_store(*area.layout, area.ctx, offset, bytes_of(insn.width), value, program.attach_type))
         return true;
@@ -102,13 +151,9 @@ LoadedValue load_packet(RunArea& area, uint64_t index, const Insn& insn) noexcep
     const unsigned width = bytes_of(insn.width);
     if (offset < 0 || static_cast<uint64_t>(offset) > size || size - offset < width) return {};
     const std::byte* at = packet.data + offset;
-    switch (insn.width) {
-        case Width::B: return {guest::load<uint8_t>(at), true};
-        case Width::H: return {eval_endian(EndianOp::ToBe, guest::load<uint16_t>(at), 16), true};
-        case Width::W: return {eval_endian(EndianOp::ToBe, guest::load<uint32_t>(at), 32), true};
-        case Width::Dw: return {eval_endian(EndianOp::ToBe, guest::load<uint64_t>(at), 64), true};
-    }
-    return {};
+    const uint64_t value = load_host(at, insn.width);
+    if (insn.width == Width::B) return {value, true};
+    return {eval_endian(EndianOp::ToBe, value, width * 8), true};
 }
 
 CallResult tail_call_from_subprogram(RunArea& area) noexcept {

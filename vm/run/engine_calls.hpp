@@ -19,7 +19,8 @@ struct LoadedValue {
     bool ok = false;  // false: the run ends (area.trap is set), or for load_packet: returns r0 = 0
 };
 
-// A context access at `offset` through the table of the running program.
+// A context access at `offset` through the table of the running program. Unchecked form: `insn` is
+// the image's, and its slot's `memory` may say that it is something else than the context.
 LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexcept;
 bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t value) noexcept;
 

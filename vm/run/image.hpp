@@ -34,7 +34,7 @@ enum class Access : uint8_t {
     Checked,         // sandbox: translate, check region, bounds and permission
     Proven,          // unchecked: plain host access. Sandbox: translate only
     ContextField,    // host column of one context field: `host_off`, `host_size` in the slot
-    ContextDynamic,  // ctx_load / ctx_store at base + off, whatever it is
+    ContextDynamic,  // by load_context / store_context (vm/run/engine_calls.hpp), see `memory`
 };
 
 struct ImageSlot {
@@ -50,6 +50,9 @@ struct ImageSlot {
     uint8_t field_shift = 0;  // ContextField, narrow loads: bytes into the host field
     bool charge = false;      // a taken jump or a call here costs a unit of fuel (backward, call)
     bool dead = false;        // never executed
+    // Of an access, from the facts: what ContextDynamic leads to. Unknown: the context if the
+    // address lies in it, else plain memory.
+    Memory memory = Memory::Context;
     // Not None: executing the slot ends the run with this trap (poisoned, kernel-only, dead).
     TrapCode trap = TrapCode::None;
 };

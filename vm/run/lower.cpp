@@ -165,7 +165,7 @@ private:
             case Kind::Imm64: return lower_imm64(index, out);
             case Kind::Load:
             case Kind::Store:
-            case Kind::Atomic: lower_access(index, out); return {};
+            case Kind::Atomic: return lower_access(index, out);
             case Kind::AddrSpaceCast: out.trap = TrapCode::Unsupported; return {};
             case Kind::Alu:
             case Kind::Neg:
@@ -274,16 +274,57 @@ private:
                     program_->where(index));
     }
 
-    void lower_access(uint32_t index, ImageSlot& out) {
+    Result<void> lower_access(uint32_t index, ImageSlot& out) {
         if (form_ == Form::Unchecked) out.access = Access::Proven;
-        if (!known_) return;
+        if (!known_) return {};
         const SlotFact& fact = facts_->slots[index];
-        if (fact.memory != Memory::Context || program_->type->kind == ProgKind::Raw) {
-            if (fact.access_proven) out.access = Access::Proven;
-            return;
+        if (form_ == Form::Unchecked && !fact.access_proven)
+            return fail(ErrorCode::Internal, "an access of a verified program has no proof",
+                        program_->where(index));
+        out.memory = fact.memory;
+        // The bytes behind r1 of type raw are plain memory.
+        const bool raw = program_->type->kind == ProgKind::Raw;
+        switch (fact.memory) {
+            case Memory::Context:
+                if (raw) break;
+                out.access = Access::ContextDynamic;
+                if (fact.access_proven && out.insn.kind != Kind::Atomic)
+                    lower_context(fact.offset, out);
+                return {};
+            case Memory::Unknown:
+                if (raw || form_ == Form::Sandbox) break;
+                return lower_merged(index, out);
+            case Memory::Btf:
+                if (form_ == Form::Unchecked) out.access = Access::ContextDynamic;
+                return {};
+            case Memory::Socket:
+            case Memory::Arena:
+                if (form_ == Form::Unchecked) out.trap = TrapCode::Unsupported;
+                return {};
+            case Memory::Stack:
+            case Memory::Packet:
+            case Memory::PacketMeta:
+            case Memory::MapValue:
+            case Memory::MapKey:
+            case Memory::Ringbuf:
+            case Memory::Buffer:
+            case Memory::Mem: break;
         }
+        if (fact.access_proven) out.access = Access::Proven;
+        return {};
+    }
+
+    // One instruction that reaches several kinds of memory, perhaps the context. Its address says
+    // which, as long as the host's struct covers the context's guest addresses.
+    Result<void> lower_merged(uint32_t index, ImageSlot& out) {
+        const CtxLayout& layout = *program_->type->ctx;
+        if (layout.size == 0) return {};
+        if (out.insn.kind == Kind::Atomic || layout.is_bytes || layout.host_size < layout.size)
+            return fail(ErrorCode::UnsupportedInsn,
+                        "one instruction reaches the context and other memory",
+                        program_->where(index));
         out.access = Access::ContextDynamic;
-        if (fact.access_proven && out.insn.kind != Kind::Atomic) lower_context(fact.offset, out);
+        return {};
     }
 
     // A context access with a constant offset: straight to the host's struct where that is a plain
@@ -336,6 +377,11 @@ Result<std::shared_ptr<Image>> lower_unchecked(std::shared_ptr<const Program> pr
                                                Binding binding) {
     return Lowering(Form::Unchecked, std::move(program), std::move(facts), std::move(binding))
         .run();
+}
+
+Result<std::shared_ptr<Image>> lower(const VerifiedProgram& program, Binding binding) {
+    if (!program) return fail(ErrorCode::InvalidArgument, "the program was not verified");
+    return lower_unchecked(program.shared_program(), program.shared_facts(), std::move(binding));
 }
 
 }  // namespace skep

@@ -7,6 +7,7 @@
 
 #include <skep/error.hpp>
 
+#include "verifier/verifier.hpp"
 #include "vm/run/image.hpp"
 
 namespace skep {
@@ -23,8 +24,11 @@ struct Binding {
 Result<std::shared_ptr<Image>> lower_checked(std::shared_ptr<const Program> program,
                                              std::shared_ptr<const Facts> facts, Binding binding);
 
-// The unchecked form of a program whose safety `facts` prove. Internal: the product calls it with
-// what analyze() returned, tests and benchmarks with programs that they wrote themselves.
+// The unchecked form of what analyze() accepted.
+Result<std::shared_ptr<Image>> lower(const VerifiedProgram& program, Binding binding);
+
+// The same for a program whose safety the caller vouches for, with what is known of it. Internal:
+// tests and benchmarks use it with programs that they wrote themselves.
 Result<std::shared_ptr<Image>> lower_unchecked(std::shared_ptr<const Program> program,
                                                std::shared_ptr<const Facts> facts, Binding binding);
 

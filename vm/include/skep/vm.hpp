@@ -37,7 +37,7 @@ enum class Mode : uint8_t { Verified, Sandbox };
 
 struct VmOptions {
     Engine engine = Engine::Default;
-    Mode mode = Mode::Sandbox;
+    Mode mode = Mode::Verified;
     Policy policy = Policy::Strict;
     // Fuel units per run (DESIGN: one per taken backward jump, call, tail call, callback round).
     // 0: the default, 2^26 in a sandbox, and only where it can be exceeded when verified.
