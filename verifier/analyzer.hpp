@@ -172,6 +172,7 @@ private:
     bool step_branch(const Insn& insn);
     bool step_may_goto(const Insn& insn);
     int decide(const Insn& insn, const Cell& dst, const Cell& src) const;
+    bool known_nonnull(const Cell& cell) const;
     bool refine_numbers(State& state, const Insn& insn, bool taken);
     void sync_links(State& state, const Cell& known, uint32_t node);
     void resolve_null(State& state, uint32_t id, bool is_null, uint32_t ref);

@@ -56,7 +56,10 @@ int decide_packet(CondOp op, const Cell& dst, const Cell& src) {
     }
 }
 
-bool known_nonnull(const Cell& cell) {
+}  // namespace
+
+// Linux decides `p == 0` for these only; the others are explored both ways.
+bool Analyzer::known_nonnull(const Cell& cell) const {
     if (!cell.is_pointer() || cell.maybe_null()) return false;
     switch (cell.type) {
         case CellType::Socket:
@@ -64,20 +67,18 @@ bool known_nonnull(const Cell& cell) {
         case CellType::MapValue:
         case CellType::MapKey:
         case CellType::SockCommon:
-        case CellType::Mem:
-        case CellType::MapHandle:
+        case CellType::MapHandle: return true;
+        case CellType::Mem: return program_.type->kind != ProgKind::Raw;
+        case CellType::Btf: return (cell.flags & (flag::kTrusted | flag::kRcu)) != 0;
         case CellType::Context:
         case CellType::Stack:
         case CellType::Packet:
         case CellType::PacketEnd:
         case CellType::PacketMeta:
-        case CellType::Function: return true;
-        case CellType::Btf: return (cell.flags & (flag::kTrusted | flag::kRcu)) != 0;
+        case CellType::Function: return extended() && cell.off == 0;
         default: return false;
     }
 }
-
-}  // namespace
 
 int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) const {
     if (is_packet_operand(dst) && is_packet_operand(src))
@@ -92,6 +93,21 @@ int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) const {
         if (insn.cond() == CondOp::Eq) return 0;
         if (insn.cond() == CondOp::Ne) return 1;
         return -1;
+    }
+    if (extended() && !insn.is_imm && insn.src == insn.dst) {
+        switch (insn.cond()) {
+            case CondOp::Eq:
+            case CondOp::Ge:
+            case CondOp::Le:
+            case CondOp::Sge:
+            case CondOp::Sle: return 1;
+            case CondOp::Ne:
+            case CondOp::Gt:
+            case CondOp::Lt:
+            case CondOp::Sgt:
+            case CondOp::Slt: return 0;
+            case CondOp::Set: break;
+        }
     }
     switch (branch_outcome(insn.cond(), insn.width, num(dst), num(src))) {
         case BranchOutcome::Always: return 1;
@@ -112,26 +128,23 @@ void Analyzer::sync_links(State& state, const Cell& known, uint32_t node) {
         [&](Cell& c) {
             if ((c.flags & flag::kLinkShifted) != 0) return;
             const bool zext = (c.flags & flag::kLinkZext) != 0;
-            Scalar now;
-            if (known_zext && !zext) {
-                if (c.off != 0) return;
+            // Both are the link's value plus a distance, whole or its low half.
+            const int64_t distance = int64_t{c.off} - base;
+            Scalar moved = distance == 0
+                               ? value
+                               : add(value, Scalar::constant(static_cast<uint64_t>(distance)));
+            if (zext) {
+                moved = zero_extend(moved, 32);
+            } else if (known_zext) {
                 Scalar low = Scalar::unknown();
-                low.bits = {value.bits.value & UINT32_MAX, value.bits.mask | ~uint64_t{UINT32_MAX}};
-                low.u32_min = value.u32_min;
-                low.u32_max = value.u32_max;
-                low.s32_min = value.s32_min;
-                low.s32_max = value.s32_max;
-                now = meet(num(c), sync(low));
-            } else if (!known_zext && zext) {
-                if (base != 0) return;
-                now = meet(num(c), zero_extend(value, 32));
-            } else {
-                const int64_t distance = int64_t{c.off} - base;
-                now = distance == 0
-                          ? meet(num(c), value)
-                          : meet(num(c),
-                                 add(value, Scalar::constant(static_cast<uint64_t>(distance))));
+                low.bits = {moved.bits.value & UINT32_MAX, moved.bits.mask | ~uint64_t{UINT32_MAX}};
+                low.u32_min = moved.u32_min;
+                low.u32_max = moved.u32_max;
+                low.s32_min = moved.s32_min;
+                low.s32_max = moved.s32_max;
+                moved = sync(low);
             }
+            const Scalar now = meet(num(c), moved);
             if (now.is_bottom()) return;  // the way is dead; the operands themselves say so
             const uint32_t index = intern(now);
             if (index == c.scalar) return;
@@ -184,7 +197,8 @@ void Analyzer::make_nonnull(Cell& cell) {
 }
 
 void Analyzer::resolve_null(State& state, uint32_t id, bool is_null, uint32_t ref) {
-    if (is_null && ref != 0)
+    // Only the reference itself goes with its null; a cast of it has its own nullness.
+    if (is_null && ref != 0 && ref == id)
         std::erase_if(state.holds,
                       [&](const Hold& h) { return h.kind == HoldKind::Reference && h.id == ref; });
     update_cells(
@@ -311,8 +325,7 @@ bool Analyzer::step_branch(const Insn& insn) {
                    dst.maybe_null() != src.maybe_null() && dst.type != CellType::Btf &&
                    src.type != CellType::Btf) {
             const Cell& nullable = dst.maybe_null() ? dst : src;
-            if (known_nonnull(dst.maybe_null() ? src : dst) && nullable.off == 0)
-                resolve_null(equal, nullable.id, false, nullable.ref);
+            if (nullable.off == 0) resolve_null(equal, nullable.id, false, nullable.ref);
         }
     }
     if (insn.is64() && !insn.is_imm) learn_packet_range(insn, taken, st());

@@ -43,18 +43,17 @@ struct FieldRange {
 };
 // Fields of struct bpf_tcp_sock that are 8 bytes wide; the others are 4.
 constexpr bool tcp_sock_access(int64_t off, unsigned size) {
-    constexpr int64_t kSize = 96;
+    constexpr int64_t kSize = 112;
     if (off < 0 || off >= kSize || off % size != 0) return false;
-    const bool wide = off == 64 || off == 72;
+    const bool wide = off >= 80 && off < 96;
     return wide ? size == 8 : size == 4;
 }
 
 // struct bpf_sock: 4-byte fields; dst_port may be read as 2 or 4 bytes, others narrower too.
-constexpr bool sock_access(int64_t off, unsigned size, bool common_only) {
+constexpr bool sock_access(int64_t off, unsigned size) {
     constexpr int64_t kSize = 80;
     if (off < 0 || off + size > kSize || off % size != 0 || size > 4) return false;
-    if (off >= 46 && off < 48) return off == 46 ? false : false;
-    (void)common_only;
+    if (off >= 46 && off < 48) return false;
     const int64_t field = off & ~int64_t{3};
     switch (field) {
         case 4:   // family
@@ -91,11 +90,8 @@ bool Analyzer::socket_field_allowed(CellType type, int64_t off, unsigned size) c
         case CellType::SockCommon:
             // Only what every kind of socket has.
             if (off == 8 || off == 12 || off == 16 || off == 20) return false;
-            if ((off & ~int64_t{3}) == 0 && off >= 0) return sock_access(off, size, true);
-            return sock_access(off, size, true) &&
-                   !((off & ~int64_t{3}) >= 8 && (off & ~int64_t{3}) <= 20) &&
-                   (off & ~int64_t{3}) != 76;
-        case CellType::Socket: return sock_access(off, size, false);
+            return sock_access(off, size) && (off & ~int64_t{3}) != 8 && !(off > 8 && off < 24);
+        case CellType::Socket: return sock_access(off, size);
         default: return false;
     }
 }
@@ -155,7 +151,11 @@ bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
                            "kernel: give its BTF",
                            std::string(program_.type->name).c_str());
     const auto proto = traced_prototype();
-    if (!proto) return true;  // nothing is known: numbers
+    if (!proto)
+        return unsupported(ErrorCode::BtfNeeded,
+                           "the BTF that was given does not describe '%s', which "
+                           "the program attaches to",
+                           program_.attach_target.c_str());
     uint32_t first = program_.section.starts_with("tp_btf") ? 1 : 0;
     uint32_t at = index + first;
     if (program_.section.starts_with("iter")) return iter_argument(*proto, index, size, out);

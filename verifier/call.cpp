@@ -84,6 +84,9 @@ bool Analyzer::check_holds_at_exit(const char* what, bool program_end) {
 }
 
 bool Analyzer::check_return_value() {
+    // What a hook without result returns is not looked at.
+    if (!verifying_global_ && program_.type->kind == ProgKind::Lsm)
+        if (const auto proto = traced_prototype(); proto && proto->type() == 0) return true;
     if (!read_reg(0)) return false;
     const Cell& r0 = st().reg(0);
     if (verifying_global_) {
@@ -115,7 +118,7 @@ bool Analyzer::check_return_value() {
 
 bool Analyzer::return_is_64bit() const {
     const ProgKind kind = program_.type->kind;
-    return kind == ProgKind::Tracing || kind == ProgKind::Lsm || kind == ProgKind::StructOps;
+    return kind == ProgKind::Tracing || kind == ProgKind::StructOps;
 }
 
 bool Analyzer::enter_subprogram(State& state, uint32_t subprogram, uint32_t call_slot,
@@ -143,7 +146,11 @@ bool Analyzer::enter_subprogram(State& state, uint32_t subprogram, uint32_t call
 bool Analyzer::step_call_local(const Insn& insn) {
     ++jumps_;
     const uint32_t subprogram = subprogram_index(static_cast<uint32_t>(insn.target));
-    if (program_.subprograms[subprogram].is_global) return call_global(insn, subprogram);
+    // Without a prototype a global function is verified in the place of its call, like a static
+    // one.
+    const Subprogram& callee = program_.subprograms[subprogram];
+    if (callee.is_global && callee.btf_func != 0 && program_.btf != nullptr)
+        return call_global(insn, subprogram);
     if (!enter_subprogram(st(), subprogram, slot_, FrameRole::Call)) return false;
     Frame& caller = st().own_frame(st().depth() - 2);
     for (unsigned r = 0; r <= 5; ++r) caller.regs[r] = Cell{};
@@ -250,8 +257,13 @@ bool Analyzer::step_call(const Insn& insn) {
     if (!check_helper_allowed(*helper)) return false;
 
     CallInfo call{.helper = helper};
-    for (unsigned i = 0; i < helper->proto.count; ++i)
+    // What trace_printk prints may be anything, even nothing that was written.
+    const unsigned count = id == helper_id::kTracePrintk ? 2 : helper->proto.count;
+    for (unsigned i = 0; i < count; ++i)
         if (!check_argument(call, i)) return false;
+    if (id == helper_id::kDynptrFromMem && st().reg(1).type != CellType::MapValue)
+        return reject(ErrorCode::BadDynptr, "Unsupported reg type %s for bpf_dynptr_from_mem data",
+                      name_of_cell(st().reg(1)).c_str());
     if (!check_special(call)) return false;
     return finish_call(call);
 }

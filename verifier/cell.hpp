@@ -44,7 +44,8 @@ inline constexpr uint8_t kMaybeNull = 1 << 0, kReadOnly = 1 << 1, kRingbuf = 1 <
                          kUser = 1 << 7;
 // Packet pointers: a comparison proved the pointer to be at, or beyond, data_end.
 inline constexpr uint8_t kAtEnd = 1 << 4, kBeyondEnd = 1 << 5;
-// Linked scalars: the low 32 bits of the link's value, zero-extended, or shifted up by 32.
+// Linked scalars are the link's value plus Cell::off; of that the low 32 bits, zero-extended, or
+// shifted up by 32.
 inline constexpr uint8_t kLinkZext = 1 << 0, kLinkShifted = 1 << 1;
 // Dynptr slots and handles.
 inline constexpr uint8_t kDynptrRdonly = 1 << 1;

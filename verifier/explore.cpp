@@ -220,8 +220,9 @@ Analyzer::Visit Analyzer::visit(uint32_t slot) {
             if (options_.log_level >= 2) log_line("%u: safe\n", slot);
             return Visit::Pruned;
         }
-        ++kept->misses;
-        const uint32_t patience = kept->forced && kept->branches > 0 ? 64 : 3;
+        // Where no state is added, the rounds of a loop would throw out what later ones need.
+        if (add) ++kept->misses;
+        const uint32_t patience = kept->forced && kept->branches > 0 ? 64 : 6;
         if (kept->misses > kept->hits * patience + patience) {
             *link = kept->next;
             kept->dropped = true;

@@ -413,8 +413,9 @@ bool Analyzer::step_store(const Insn& insn) {
     if (!read_reg(insn.dst)) return false;
     const Cell target = st().reg(insn.dst);
     // A spilled copy stays linked to its register.
+    const unsigned bits = bytes_of(insn.width) * 8;
     if (!insn.is_imm && value.is_scalar() && target.type == CellType::Stack &&
-        insn.width == Width::Dw) {
+        (bits == 64 || num(value).umax >> bits == 0)) {
         Cell& src = own_reg(insn.src);
         link_ids(src, value);
     }

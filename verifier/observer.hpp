@@ -17,6 +17,8 @@ public:
     // `state` is about to execute `slot`. References end with the call.
     virtual void at(const verifier::Analyzer& analyzer, const verifier::State& state,
                     uint32_t slot) = 0;
+    // The search has ended: which numbers proofs rest on is final.
+    virtual void done(const verifier::Analyzer& analyzer) = 0;
 };
 
 }  // namespace skep

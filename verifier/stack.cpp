@@ -103,9 +103,11 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
                           "spilled %s",
                           size, name_of_cell(cell).c_str());
         if (b + size <= start + spilled) {
-            // Part of a number: little-endian bytes b-start and up.
-            Insn shift;
-            shift.kind = Kind::Alu;
+            // Part of a number: little-endian bytes b-start and up. Linux knows only the low ones.
+            if (!extended() && b % 8 != 0) {
+                out = loaded(size);
+                return true;
+            }
             const Scalar moved = b == start ? num(cell)
                                             : alu(AluOp::Rsh, true, false, num(cell),
                                                   Scalar::constant((b - start) * 8));
@@ -184,12 +186,14 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
         if (g >= 0) break_spill(chunk, static_cast<unsigned>(g));
     }
     const bool pointer_value = value != nullptr && !value->is_scalar();
-    // Linux refuses it under every privilege.
-    if (pointer_value && (size != 8 || b % 8 != 0))
-        return reject(ErrorCode::PointerLeak,
-                      "invalid size of register spill: %u bytes of a pointer", size);
+    if (pointer_value && size != 8)
+        return reject(ErrorCode::StackOutOfBounds,
+                      "invalid size of register spill: %u bytes of a %s", size,
+                      name_of_cell(*value).c_str());
     Tag tag = Tag::Misc;
-    if (value != nullptr && b % kGranule == 0 && (size != 8 || b % 8 == 0)) {
+    // Linux keeps numbers only at the start of an 8-byte slot.
+    const bool keeps = b % (extended() ? kGranule : 8) == 0;
+    if (value != nullptr && keeps && (size != 8 || b % 8 == 0)) {
         Cell cell = *value;
         if (cell.is_scalar() && size < 8) {
             const Scalar cut = zero_extend(num(cell), size * 8);
@@ -197,7 +201,7 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
                 cell = number(cut, cell.ref);
             }
         }
-        if (cell.is_scalar() && num(cell).is_const(0) && value->ref == 0) {
+        if (extended() && cell.is_scalar() && num(cell).is_const(0) && value->ref == 0) {
             tag = Tag::Zero;
         } else {
             // An immediate becomes a value that proofs may ask for.
@@ -321,6 +325,8 @@ bool Analyzer::stack_number(unsigned frame, int off, unsigned size, std::optiona
         if (tag != Tag::Spill) return true;
         const auto g = static_cast<unsigned>(spill_of(*chunk, b));
         const Cell& cell = chunk->cells[g];
+        // Linux takes a key from a spill of just its size, at the start of a slot.
+        if (!extended() && (chunk->sizes[g] != size || b - i != g * kGranule)) return true;
         if (!cell.is_scalar() || !num(cell).is_const()) return true;
         result |= (num(cell).value() >> ((b - g * kGranule) * 8) & 0xff) << (i * 8);
     }

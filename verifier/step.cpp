@@ -125,8 +125,7 @@ bool Analyzer::step_mov(const Insn& insn) {
                                                     (insn.is64() || before.smin >= 0)
                                               : before.umax <= UINT32_MAX;
         if (unchanged) link_ids(src, out);
-    } else if (insn.sext == 0 && (src.id == 0 || src.off == 0) &&
-               (src.flags & flag::kLinkShifted) == 0) {
+    } else if (insn.sext == 0 && (src.flags & flag::kLinkShifted) == 0) {
         link_ids(src, out);
         if (out.id != 0) out.flags |= flag::kLinkZext;
     }
@@ -135,25 +134,33 @@ bool Analyzer::step_mov(const Insn& insn) {
 }
 
 bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
-    const Scalar& a = num(dst);
     const Scalar& b = num(src);
-    Cell out = number(transfer(insn, a, b), dst.ref, src.ref);
-    if (dst.id != 0 && insn.is64() && b.is_const()) {
+    // Linux knows nothing of quotients and remainders; its verdicts are held to that.
+    const bool divides = insn.alu() == AluOp::Div || insn.alu() == AluOp::Mod;
+    if (divides && !extended()) {
+        dst = insn.is64() ? unknown() : number(zero_extend(Scalar::unknown(), 32));
+        return true;
+    }
+    Cell out;
+    out.type = CellType::Scalar;
+    out.scalar = pool_.transfer(insn, dst.scalar, src.scalar);
+    out.ref = provenance_.make(dst.ref, src.ref);
+    if (dst.id != 0 && b.is_const()) {
         const auto c = static_cast<int64_t>(b.value());
         const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;
-        if (adds && dst.flags == 0 && c > INT32_MIN && c <= INT32_MAX) {
+        const bool shifted = (dst.flags & flag::kLinkShifted) != 0;
+        if (adds && !shifted && (dst.flags == 0 || !insn.is64()) && c > INT32_MIN &&
+            c <= INT32_MAX) {
             const int64_t off = dst.off + (insn.alu() == AluOp::Add ? c : -c);
             if (off == static_cast<int32_t>(off)) {
                 out.id = dst.id;
                 out.off = static_cast<int32_t>(off);
+                if (!insn.is64()) out.flags = flag::kLinkZext;
             }
-        } else if (insn.alu() == AluOp::Lsh && c == 32 && dst.off == 0 &&
-                   (dst.flags & flag::kLinkShifted) == 0) {
+        } else if (insn.is64() && c == 32 && insn.alu() == (shifted ? AluOp::Rsh : AluOp::Lsh)) {
             out.id = dst.id;
-            out.flags = flag::kLinkShifted;
-        } else if (insn.alu() == AluOp::Rsh && c == 32 && (dst.flags & flag::kLinkShifted) != 0) {
-            out.id = dst.id;
-            out.flags = flag::kLinkZext;
+            out.off = dst.off;
+            out.flags = shifted ? flag::kLinkZext : flag::kLinkShifted;
         }
         if (num(out).is_const()) out.id = 0, out.off = 0, out.flags = 0;
     }

@@ -179,6 +179,7 @@ Analysis Analyzer::run() {
             Liveness::compute(program_, *cfg_, [this](uint32_t slot) { return call_reads(slot); }));
         ok = explore_all() && check_stack_depth();
     }
+    if (options_.observer != nullptr) options_.observer->done(*this);
     if (result_.processed > kLinuxInsns) beyond("processed_insns");
     if (ok) {
         result_.verdict = Verdict::Accepted;

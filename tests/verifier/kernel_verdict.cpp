@@ -1,0 +1,136 @@
+#include "tests/verifier/kernel_verdict.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "tests/btf/build.hpp"
+#include "tests/support/kernel_bpf.hpp"
+
+namespace skep::test {
+namespace {
+
+struct Fd {
+    explicit Fd(int n) : number(n) {}
+    Fd(const Fd&) = delete;
+    Fd& operator=(const Fd&) = delete;
+    ~Fd() {
+        if (number >= 0) close(number);
+    }
+    int number;
+};
+
+// A struct of the value's size whose words are numbers, but for the special fields.
+struct ValueType {
+    std::string bytes;
+    uint32_t key = 0, value = 0;
+};
+ValueType value_type(const MapDef& map) {
+    BtfBuilder b;
+    const uint32_t u32 = b.add_int("u32", 4);
+    const uint32_t u64 = b.add_int("u64", 8);
+    const uint32_t lock = b.add("bpf_spin_lock", 4, 1, 4, {b.string("val"), u32, 0});
+    const uint32_t timer =
+        b.add("bpf_timer", 4, 2, 16, {b.string("a"), u64, 0, b.string("b"), u64, 64});
+    std::vector<uint32_t> members;
+    uint32_t count = 0;
+    for (uint32_t at = 0; at + 4 <= map.value_size;) {
+        const SpecialField* field = nullptr;
+        for (const SpecialField& f : map.fields)
+            if (f.offset == at) field = &f;
+        const bool is_timer = field != nullptr && field->kind == FieldKind::Timer;
+        const uint32_t type = field == nullptr ? u32 : is_timer ? timer : lock;
+        members.insert(members.end(), {b.string("m" + std::to_string(at)), type, at * 8});
+        ++count;
+        at += is_timer ? 16 : 4;
+    }
+    ValueType out;
+    out.value = b.add("value", 4, count, map.value_size, members);
+    out.key = u32;
+    out.bytes = b.bytes();
+    return out;
+}
+
+int load_btf_bytes(const std::string& bytes) {
+    union bpf_attr attr;
+    std::memset(&attr, 0, sizeof attr);
+    attr.btf = reinterpret_cast<uintptr_t>(bytes.data());
+    attr.btf_size = static_cast<uint32_t>(bytes.size());
+    return static_cast<int>(bpf(BPF_BTF_LOAD, &attr, sizeof attr));
+}
+
+int create(const MapDef& map) {
+    union bpf_attr attr;
+    std::memset(&attr, 0, sizeof attr);
+    attr.map_type = static_cast<uint32_t>(map.type);
+    attr.key_size = map.key_size;
+    attr.value_size = map.value_size;
+    attr.max_entries = map.max_entries;
+    attr.map_flags = map.flags;
+    Fd btf(-1), inner(-1);
+    if (map.inner != nullptr) {
+        inner.number = create(*map.inner);
+        if (inner.number < 0) return -1;
+        attr.inner_map_fd = static_cast<uint32_t>(inner.number);
+    }
+    if (!map.fields.empty()) {
+        const ValueType type = value_type(map);
+        btf.number = load_btf_bytes(type.bytes);
+        if (btf.number < 0) return -1;
+        attr.btf_fd = static_cast<uint32_t>(btf.number);
+        attr.btf_key_type_id = type.key;
+        attr.btf_value_type_id = type.value;
+    }
+    return static_cast<int>(bpf(BPF_MAP_CREATE, &attr, sizeof attr));
+}
+
+}  // namespace
+
+std::optional<KernelVerdict> kernel_verdict(std::span<const RawInsn> slots, const ProgType& type,
+                                            uint32_t attach_type, std::span<const MapDef> maps,
+                                            bool gpl, bool sleepable) {
+    static const bool available = kernel_available();
+    if (!available || type.kind == ProgKind::Raw) return std::nullopt;
+    std::vector<std::unique_ptr<Fd>> fds;
+    for (const MapDef& map : maps) {
+        fds.push_back(std::make_unique<Fd>(create(map)));
+        if (fds.back()->number < 0) return std::nullopt;
+    }
+    std::vector<RawInsn> insns(slots.begin(), slots.end());
+    for (size_t i = 0; i < insns.size(); ++i) {
+        if (insns[i].opcode != 0x18) continue;
+        const uint8_t src = insns[i].src();
+        if ((src == 1 || src == 2) && static_cast<uint32_t>(insns[i].imm) < fds.size())
+            insns[i].imm = fds[static_cast<uint32_t>(insns[i].imm)]->number;
+        ++i;
+    }
+    KernelVerdict verdict;
+    std::string log(1 << 18, '\0');
+    LoadAttr attr;
+    attr.prog_type = static_cast<uint32_t>(type.kind);
+    attr.insn_count = static_cast<uint32_t>(insns.size());
+    attr.insns = reinterpret_cast<uintptr_t>(insns.data());
+    attr.license = reinterpret_cast<uintptr_t>(gpl ? "GPL" : "none");
+    attr.attach_type = attach_type;
+    attr.prog_flags = sleepable ? 1u << 4 : 0;
+    attr.log_level = 4 | 1;
+    attr.log_size = static_cast<uint32_t>(log.size());
+    attr.log_buf = reinterpret_cast<uintptr_t>(log.data());
+    int fd = static_cast<int>(bpf(BPF_PROG_LOAD, &attr, sizeof attr));
+    const int first_error = errno;
+    if (fd < 0 && first_error == ENOSPC) {
+        attr.log_level = 4;
+        fd = static_cast<int>(bpf(BPF_PROG_LOAD, &attr, sizeof attr));
+    }
+    const Fd program(fd);
+    verdict.accepted = fd >= 0;
+    verdict.error = fd >= 0 ? 0 : errno;
+    log.resize(strnlen(log.data(), log.size()));
+    if (const size_t at = log.find("processed "); at != std::string::npos)
+        verdict.processed = std::strtoull(log.c_str() + at + 10, nullptr, 10);
+    verdict.log = std::move(log);
+    return verdict;
+}
+
+}  // namespace skep::test

@@ -1,0 +1,29 @@
+// Linux's verdict on a raw program, asked of the running kernel through bpf(2).
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <skep/map.hpp>
+
+#include "vm/isa/insn.hpp"
+#include "vm/prog/prog_type.hpp"
+
+namespace skep::test {
+
+struct KernelVerdict {
+    bool accepted = false;
+    int error = 0;           // errno of a refusal
+    uint64_t processed = 0;  // instructions, if the verifier ran
+    std::string log;
+};
+
+// Nothing where the kernel cannot be asked: no rights, or a map or type that it does not have.
+// Map immediates of `slots` index `maps`.
+std::optional<KernelVerdict> kernel_verdict(std::span<const RawInsn> slots, const ProgType& type,
+                                            uint32_t attach_type, std::span<const MapDef> maps,
+                                            bool gpl, bool sleepable);
+
+}  // namespace skep::test

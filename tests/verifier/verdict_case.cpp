@@ -1,0 +1,121 @@
+#include "tests/verifier/verdict_case.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "helpers/table.hpp"
+#include "vm/isa/assemble.hpp"
+
+namespace skep::test {
+namespace {
+
+uint32_t number(std::string_view text) {
+    uint32_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
+uint32_t map_type_number(std::string_view name) {
+    constexpr std::string_view kNames[] = {"unspec",
+                                           "hash",
+                                           "array",
+                                           "prog_array",
+                                           "perf_event_array",
+                                           "percpu_hash",
+                                           "percpu_array",
+                                           "stack_trace",
+                                           "cgroup_array",
+                                           "lru_hash",
+                                           "lru_percpu_hash",
+                                           "lpm_trie",
+                                           "array_of_maps",
+                                           "hash_of_maps",
+                                           "devmap",
+                                           "sockmap",
+                                           "cpumap",
+                                           "xskmap",
+                                           "sockhash",
+                                           "cgroup_storage",
+                                           "reuseport_sockarray",
+                                           "percpu_cgroup_storage",
+                                           "queue",
+                                           "stack",
+                                           "sk_storage",
+                                           "devmap_hash",
+                                           "struct_ops",
+                                           "ringbuf",
+                                           "inode_storage",
+                                           "task_storage",
+                                           "bloom_filter",
+                                           "user_ringbuf",
+                                           "cgrp_storage",
+                                           "arena"};
+    const auto* found = std::ranges::find(kNames, name);
+    return found == std::end(kNames) ? number(name)
+                                     : static_cast<uint32_t>(found - std::begin(kNames));
+}
+
+MapDef read_map(const std::string& line, const std::vector<MapDef>& before) {
+    MapDef map;
+    std::stringstream parts(line);
+    for (std::string part; std::getline(parts, part, ',');) {
+        const size_t equals = part.find('=');
+        if (equals == std::string::npos) continue;
+        const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
+        if (key == "type") map.type = static_cast<MapType>(map_type_number(value));
+        if (key == "key") map.key_size = number(value);
+        if (key == "value") map.value_size = number(value);
+        if (key == "entries") map.max_entries = number(value);
+        if (key == "flags") map.flags = number(value);
+        if (key == "inner") map.inner = std::make_shared<MapDef>(before[number(value)]);
+        if (key == "spin_lock") map.fields.push_back({FieldKind::SpinLock, number(value), 4, 0});
+        if (key == "timer") map.fields.push_back({FieldKind::Timer, number(value), 16, 0});
+    }
+    return map;
+}
+
+}  // namespace
+
+Result<VerdictCase> read_verdict_case(const TestCase& test) {
+    VerdictCase out;
+    out.title = test.title;
+    const Section* text = test.find("asm");
+    const Section* prog = test.find("prog");
+    if (text == nullptr || prog == nullptr)
+        return fail(ErrorCode::Syntax, test.title + ": `-- prog` and `-- asm` are needed");
+    AssembleOptions names;
+    names.helper = [](std::string_view name) -> std::optional<int32_t> {
+        const Helper* helper = find_helper(name);
+        if (helper == nullptr) return std::nullopt;
+        return static_cast<int32_t>(helper->id);
+    };
+    auto slots = assemble(text->body, names);
+    if (!slots) return std::unexpected(slots.error());
+    out.slots = *std::move(slots);
+    std::stringstream words(prog->words);
+    std::string type;
+    words >> type;
+    for (std::string word; words >> word;) {
+        if (word == "sleepable") out.sleepable = true;
+        if (word == "nongpl") out.gpl = false;
+    }
+    out.type = parse_type(type);
+    if (out.type.type == nullptr) return fail(ErrorCode::Syntax, test.title + ": no type " + type);
+    if (const Section* maps = test.find("maps"); maps != nullptr) {
+        std::stringstream lines(maps->body);
+        for (std::string line; std::getline(lines, line);)
+            if (line.find('=') != std::string::npos)
+                out.maps.push_back(read_map(line.substr(line.find_first_not_of(' ')), out.maps));
+    }
+    std::vector<std::shared_ptr<const MapDef>> shared;
+    for (const MapDef& map : out.maps) shared.push_back(std::make_shared<MapDef>(map));
+    out.program = make_raw_program(out.slots, *out.type.type, std::move(shared), out.gpl);
+    if (out.program) {
+        out.program->attach_type = out.type.attach_type;
+        out.program->sleepable = out.sleepable;
+    }
+    return out;
+}
+
+}  // namespace skep::test

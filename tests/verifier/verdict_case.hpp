@@ -1,0 +1,40 @@
+// Cases of tests/verifier/cases/*.test: a program, and the verdict on it.
+//
+//   == title
+//   -- prog xdp [sleepable] [nongpl]   program type, as `skep types` or section names have it
+//   -- maps                            one per line, as --raw-map has them
+//     type=array,key=4,value=48,entries=1
+//   -- asm
+//     r0 = 0
+//     exit
+//   -- verdict accepted                or: rejected CODE; asked of the running kernel too
+//   -- extended accepted               the verdict under that policy, where it differs (strict too)
+//   -- kernel WHY                      why Linux's verdict is another one
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <skep/error.hpp>
+#include <skep/map.hpp>
+
+#include "tests/support/test_file.hpp"
+#include "vm/isa/insn.hpp"
+#include "vm/prog/program.hpp"
+
+namespace skep::test {
+
+struct VerdictCase {
+    std::string title;
+    std::vector<RawInsn> slots;
+    TypeChoice type;
+    std::vector<MapDef> maps;
+    bool gpl = true, sleepable = false;
+    // The program, or why its slots do not decode.
+    Result<Program> program = fail(ErrorCode::EmptyProgram, "");
+};
+
+// Errors: what is wrong with the case's text.
+Result<VerdictCase> read_verdict_case(const TestCase& test);
+
+}  // namespace skep::test
