@@ -76,6 +76,8 @@ struct Checkpoint {
     bool forced = false;
     bool dropped = false;  // no longer in its slot's list
     std::vector<uint32_t> trail;
+    uint64_t from_parent = 0;  // instructions between the parent and this
+    uint64_t longest = 0;      // instructions of the longest path from here that ended
 };
 
 enum class Compare : uint8_t {
@@ -117,7 +119,7 @@ private:
     enum class Visit : uint8_t { Continue, Pruned, Failed };
     Visit visit(uint32_t slot);
     bool push_branch(State state);
-    void path_ends();
+    void path_ends(uint64_t more);
     void release(Checkpoint* checkpoint);
     void clean(State& state);
     bool over_budget();
@@ -171,12 +173,13 @@ private:
     // --- branch.cpp
     bool step_branch(const Insn& insn);
     bool step_may_goto(const Insn& insn);
-    int decide(const Insn& insn, const Cell& dst, const Cell& src) const;
+    int decide(const Insn& insn, const Cell& dst, const Cell& src);
     bool known_nonnull(const Cell& cell) const;
     bool refine_numbers(State& state, const Insn& insn, bool taken);
     void sync_links(State& state, const Cell& known, uint32_t node);
     void resolve_null(State& state, uint32_t id, bool is_null, uint32_t ref);
     void make_nonnull(Cell& cell);
+    void learn_packet_length(const Insn& insn, State& state);
     void learn_packet_range(const Insn& insn, State& taken, State& next);
     void set_packet_range(State& state, const Cell& pointer, bool open);
 
@@ -337,7 +340,6 @@ private:
     // --- facts.cpp
     void fact_access(Memory memory, const Cell& cell, int64_t off);
     void note_call_facts(const CallInfo& call);
-    void worst_case(Facts& facts) const;
     void finish_facts(Analysis& analysis);
 
     State& st() { return current_; }
@@ -370,6 +372,7 @@ private:
         Checkpoint* parent;
         uint32_t from;  // slot of the branch
         std::vector<uint32_t> trail;
+        uint64_t length = 0;  // instructions since `parent`
     };
     std::vector<Pending> pending_;
     std::vector<Checkpoint*> kept_;  // by slot: list heads
@@ -391,11 +394,14 @@ private:
     std::vector<uint16_t> frame_bytes_;    // by subprogram: deepest stack byte
     std::vector<uint8_t> global_state_;    // by subprogram: 1 wanted, 2 verified
     std::vector<uint8_t> call_seen_;       // by slot
-    std::vector<uint8_t> escapes_;         // by subprogram: the frame's address leaves
     std::vector<uint32_t> async_started_;  // by subprogram
     std::vector<std::pair<uint32_t, uint32_t>> link_counts_;
     std::vector<uint32_t> trail_;  // branches since the last kept state: slot * 2 + taken
     bool record_trail_ = false;
+    uint64_t length_ = 0;     // instructions since parent_
+    uint64_t rest_ = 0;       // of the state that pruned the path
+    uint64_t longest_ = 0;    // path of the entry function
+    bool unbounded_ = false;  // rounds converged: paths have no longest one
     bool verifying_global_ = false;
     bool helper_access_ = false;
 };

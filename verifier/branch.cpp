@@ -80,7 +80,7 @@ bool Analyzer::known_nonnull(const Cell& cell) const {
     }
 }
 
-int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) const {
+int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) {
     if (is_packet_operand(dst) && is_packet_operand(src))
         return insn.is64() ? decide_packet(insn.cond(), dst, src) : -1;
     if (dst.is_pointer() || src.is_pointer()) {
@@ -109,11 +109,8 @@ int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) const {
             case CondOp::Set: break;
         }
     }
-    switch (branch_outcome(insn.cond(), insn.width, num(dst), num(src))) {
-        case BranchOutcome::Always: return 1;
-        case BranchOutcome::Never: return 0;
-        case BranchOutcome::Unknown: break;
-    }
+    if (!pool_.refine(insn.cond(), insn.width, dst.scalar, src.scalar, true).feasible) return 0;
+    if (!pool_.refine(insn.cond(), insn.width, dst.scalar, src.scalar, false).feasible) return 1;
     return -1;
 }
 
@@ -162,9 +159,10 @@ bool Analyzer::refine_numbers(State& state, const Insn& insn, bool taken) {
     } else {
         src = state.reg(insn.src);
     }
-    const Refined refined = refine(insn.cond(), insn.width, num(dst), num(src), taken);
+    const ScalarPool::Refined refined =
+        pool_.refine(insn.cond(), insn.width, dst.scalar, src.scalar, taken);
     if (!refined.feasible) return false;
-    const uint32_t dst_index = intern(refined.dst), src_index = intern(refined.src);
+    const uint32_t dst_index = refined.dst, src_index = refined.src;
     if (dst_index != dst.scalar) {
         Cell& d = state.own_top().regs[insn.dst];
         d.scalar = dst_index;
@@ -174,8 +172,8 @@ bool Analyzer::refine_numbers(State& state, const Insn& insn, bool taken) {
     if (!insn.is_imm && src_index != src.scalar && insn.src != insn.dst) {
         Cell& s = state.own_top().regs[insn.src];
         // A link may have narrowed it already.
-        const Scalar now = meet(num(s), refined.src);
-        if (!now.is_bottom()) s.scalar = intern(now);
+        const uint32_t now = pool_.meet(s.scalar, src_index);
+        if (now != ScalarPool::kBottom) s.scalar = now;
         s.ref = provenance_.make(src.ref, dst.ref);
         sync_links(state, Cell(s), s.ref);
     }
@@ -218,13 +216,32 @@ void Analyzer::resolve_null(State& state, uint32_t id, bool is_null, uint32_t re
 void Analyzer::set_packet_range(State& state, const Cell& p, bool open) {
     if (p.off < 0 || (p.off == 0 && open)) return;
     const Scalar& variable = num(p);
-    if (variable.umax > kMaxPacketOff ||
-        variable.umax + static_cast<uint64_t>(p.off) > kMaxPacketOff)
-        return;
+    const uint64_t limit = extended() ? static_cast<uint64_t>(kMaxVarOff) : kMaxPacketOff;
+    if (variable.umax > limit || variable.umax + static_cast<uint64_t>(p.off) > limit) return;
+    if (variable.umax + static_cast<uint64_t>(p.off) > kMaxPacketOff) relax("packet_offset");
+    if (p.off >= static_cast<int32_t>(kMaxPacketOff)) return;
     const auto range = static_cast<uint16_t>(p.off + (open ? 1 : 0));
     update_cells(
         state, [&](const Cell& c) { return c.type == p.type && c.id == p.id && c.object < range; },
         [&](Cell& c) { c.object = range; });
+}
+
+// A number that is data_end - data: what is known of it is known of the packet.
+void Analyzer::learn_packet_length(const Insn& insn, State& state) {
+    for (const unsigned reg : {unsigned{insn.dst}, unsigned{insn.src}}) {
+        if (reg == insn.src && insn.is_imm) break;
+        const Cell cell = state.reg(reg);
+        if (!cell.is_scalar() || (cell.flags & flag::kPacketLength) == 0) continue;
+        const auto range = static_cast<uint16_t>(std::min<uint64_t>(num(cell).umin, kMaxPacketOff));
+        if (range == 0) continue;
+        need(cell);
+        update_cells(
+            state,
+            [&](const Cell& c) {
+                return c.type == CellType::Packet && c.id == 0 && c.object < range;
+            },
+            [&](Cell& c) { c.object = range; });
+    }
 }
 
 // `taken` and `next` are the states of the two ways.
@@ -329,6 +346,11 @@ bool Analyzer::step_branch(const Insn& insn) {
         }
     }
     if (insn.is64() && !insn.is_imm) learn_packet_range(insn, taken, st());
+    if (((dst.is_scalar() ? dst.flags : 0) | (src.is_scalar() ? src.flags : 0)) &
+        flag::kPacketLength) {
+        learn_packet_length(insn, taken);
+        learn_packet_length(insn, st());
+    }
     return push_branch(std::move(taken));
 }
 

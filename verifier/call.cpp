@@ -30,10 +30,17 @@ void Analyzer::clear_packet_pointers(State& state) {
     update_cells(
         state,
         [](const Cell& c) {
+            if (c.is_scalar()) return (c.flags & flag::kPacketLength) != 0;
             return c.is_packet() || c.type == CellType::PacketEnd ||
                    (c.type == CellType::Mem && (c.flags & flag::kPercpu) != 0);
         },
-        [](Cell& c) { c = Cell{}; });
+        [](Cell& c) {
+            // A length is stale, but still a number.
+            if (c.is_scalar())
+                c.flags &= static_cast<uint8_t>(~flag::kPacketLength);
+            else
+                c = Cell{};
+        });
 }
 
 uint32_t Analyzer::acquire(uint32_t slot) {
@@ -374,7 +381,7 @@ bool Analyzer::start_callback(CallInfo& call) {
         if (state.async_entries > 1) return true;
         callback_arguments(call, frame);
         if (parent_ != nullptr) ++parent_->branches;
-        pending_.push_back({std::move(state), parent_, slot_, {}});
+        pending_.push_back({std::move(state), parent_, slot_, {}, length_});
         return true;
     }
     if (call.callback == CallbackKind::Loop) {

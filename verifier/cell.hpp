@@ -47,6 +47,8 @@ inline constexpr uint8_t kAtEnd = 1 << 4, kBeyondEnd = 1 << 5;
 // Linked scalars are the link's value plus Cell::off; of that the low 32 bits, zero-extended, or
 // shifted up by 32.
 inline constexpr uint8_t kLinkZext = 1 << 0, kLinkShifted = 1 << 1;
+// Scalars: the number is data_end - data of the packet as it is now.
+inline constexpr uint8_t kPacketLength = 1 << 7;
 // Dynptr slots and handles.
 inline constexpr uint8_t kDynptrRdonly = 1 << 1;
 }  // namespace flag

@@ -46,6 +46,7 @@ bool Analyzer::explore_all() {
 bool Analyzer::explore(State start) {
     current_ = std::move(start);
     parent_ = nullptr;
+    length_ = 0;
     jumps_at_keep_ = jumps_;
     insns_at_keep_ = result_.processed;
     for (;;) {
@@ -53,6 +54,7 @@ bool Analyzer::explore(State start) {
         if (pending_.empty()) return true;
         current_ = std::move(pending_.back().state);
         parent_ = pending_.back().parent;
+        length_ = pending_.back().length;
         if (record_trail_) trail_ = std::move(pending_.back().trail);
         pending_.pop_back();
     }
@@ -60,6 +62,7 @@ bool Analyzer::explore(State start) {
 
 bool Analyzer::run_path() {
     path_over_ = false;
+    rest_ = 0;
     for (;;) {
         slot_ = current_.slot;
         if (slot_ >= program_.insns.size())
@@ -70,6 +73,7 @@ bool Analyzer::run_path() {
             if (result == Visit::Pruned) break;
         }
         ++result_.processed;
+        ++length_;
         if ((result_.processed & 0x3ff) == 0 && over_budget()) return false;
         reached_[slot_] = 1;
         if (options_.log_level >= 2) log_insn(slot_);
@@ -77,13 +81,13 @@ bool Analyzer::run_path() {
         if (!step() || failed_) return false;
         if (path_over_) break;
     }
-    path_ends();
+    path_ends(rest_);
     return true;
 }
 
 bool Analyzer::push_branch(State state) {
     if (parent_ != nullptr) ++parent_->branches;
-    pending_.push_back({std::move(state), parent_, slot_, {}});
+    pending_.push_back({std::move(state), parent_, slot_, {}, length_});
     if (record_trail_) {
         pending_.back().trail = trail_;
         pending_.back().trail.push_back(slot_ << 1 | 1);
@@ -128,18 +132,24 @@ void Analyzer::release(Checkpoint* checkpoint) {
     checkpoint->state = State(arena_);
 }
 
-void Analyzer::path_ends() {
+void Analyzer::path_ends(uint64_t more) {
+    uint64_t length = length_ + more;
     Checkpoint* at = parent_;
-    while (at != nullptr && --at->branches == 0) {
+    for (; at != nullptr; at = at->parent) {
+        at->longest = std::max(at->longest, length);
+        if (--at->branches != 0) return;
+        length = at->from_parent + at->longest;
         if (at->dropped) release(at);
-        at = at->parent;
     }
+    longest_ = std::max(longest_, length);
 }
 
 Checkpoint* Analyzer::keep(bool forced) {
     auto* kept = new Checkpoint{.state = current_, .parent = parent_};
     kept->forced = forced;
     kept->serial = ++serial_;
+    kept->from_parent = length_;
+    length_ = 0;
     if (record_trail_) kept->trail = std::move(trail_), trail_.clear();
     all_checkpoints_.push_back(kept);
     kept->next = kept_[slot_];
@@ -216,6 +226,8 @@ Analyzer::Visit Analyzer::visit(uint32_t slot) {
             }
         }
         if (hit) {
+            if (open) unbounded_ = true;
+            rest_ = kept->longest;
             ++kept->hits;
             if (options_.log_level >= 2) log_line("%u: safe\n", slot);
             return Visit::Pruned;
@@ -324,7 +336,7 @@ void Analyzer::drop_single_links(State& state) {
                 if (id == c.id) return count == 1;
             return false;
         },
-        [](Cell& c) { c.id = 0, c.off = 0, c.flags = 0; });
+        [](Cell& c) { c.id = 0, c.off = 0, c.flags &= flag::kPacketLength; });
 }
 
 // Numbers that differ from the round before, and on which no proof rests, are forgotten, so that

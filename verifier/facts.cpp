@@ -126,36 +126,12 @@ void Analyzer::finish_facts(Analysis& analysis) {
     facts.subprograms.resize(program_.subprograms.size());
     for (size_t i = 0; i < facts.subprograms.size(); ++i) {
         facts.subprograms[i].stack_bytes = (frame_bytes_[i] + 7u) & ~7u;
-        facts.subprograms[i].stack_escapes = escapes_[i] != 0;
+        facts.subprograms[i].stack_escapes = true;
         facts.subprograms[i].reads_uninitialised = true;
     }
-    worst_case(facts);
-}
-
-// Without loops no instruction runs more than once per frame that enters it.
-void Analyzer::worst_case(Facts& facts) const {
-    const size_t count = program_.subprograms.size();
-    std::vector<uint64_t> insns(count, 0);
-    for (const uint32_t i : cfg_->callees_first()) {
-        const SubprogramFlow& flow = cfg_->subprograms()[i];
-        uint64_t sum = 0;
-        for (uint32_t b = flow.first_block; b < flow.first_block + flow.block_count; ++b) {
-            const BasicBlock& block = cfg_->block(b);
-            if (block.component != 0) return;  // a loop: not bounded this way
-            for (uint32_t slot = block.first; slot <= block.last; ++slot) {
-                const Insn& insn = program_.insns[slot];
-                ++sum;
-                if (insn.kind == Kind::CallLocal)
-                    sum += insns[subprogram_index(static_cast<uint32_t>(insn.target))];
-                if (insn.kind == Kind::Imm64 && insn.pseudo_imm() == PseudoImm::Func) return;
-                if (insn.kind == Kind::MayGoto) return;
-                if (sum > uint64_t{1} << 40) return;
-            }
-        }
-        insns[i] = sum;
-    }
-    facts.worst_case_insns = insns[0];
-    facts.worst_case_fuel = insns[0];
+    // Every path was followed to its end, or to a state from which all were. Callbacks and may_goto
+    // are followed until rounds converge: they have no longest path.
+    if (!unbounded_) facts.worst_case_insns = facts.worst_case_fuel = longest_;
 }
 
 }  // namespace skep::verifier

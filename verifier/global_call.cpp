@@ -104,6 +104,7 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
             }
         }
     }
+    unbounded_ = true;  // what it costs is not counted here
     if (global_state_[subprogram] == 0) global_state_[subprogram] = 1;
     for (unsigned r = 0; r <= 5; ++r) own_reg(r) = Cell{};
     // It may move the packet: what it does is not known here.

@@ -26,8 +26,17 @@ bool Analyzer::sane_offset(const Cell& cell, const Scalar& s, const char* what) 
     return true;
 }
 
-bool Analyzer::pointer_difference(Cell& dst, const Cell&) {
-    dst = unknown();
+bool Analyzer::pointer_difference(Cell& dst, const Cell& src) {
+    const bool length = extended() && dst.type == CellType::PacketEnd &&
+                        src.type == CellType::Packet && src.id == 0 && src.off == 0 &&
+                        num(src).is_const(0);
+    if (!length) {
+        dst = unknown();
+        return true;
+    }
+    relax("packet_length");
+    dst = number(Scalar::range_u64(0, uint64_t{1} << 30));
+    dst.flags = flag::kPacketLength;
     return true;
 }
 

@@ -77,12 +77,13 @@ void Analyzer::link_ids(Cell& from, Cell& to) {
     if (num(from).is_const()) {
         to.id = 0;
         to.off = 0;
+        to.flags = 0;
         return;
     }
     if (from.id == 0) {
         from.id = fresh_id();
         from.off = 0;
-        from.flags = 0;
+        from.flags &= flag::kPacketLength;
     }
     to.id = from.id;
     to.off = from.off;
@@ -127,7 +128,8 @@ bool Analyzer::step_mov(const Insn& insn) {
         if (unchanged) link_ids(src, out);
     } else if (insn.sext == 0 && (src.flags & flag::kLinkShifted) == 0) {
         link_ids(src, out);
-        if (out.id != 0) out.flags |= flag::kLinkZext;
+        if (out.id != 0)
+            out.flags = static_cast<uint8_t>((out.flags | flag::kLinkZext) & ~flag::kPacketLength);
     }
     set_reg(insn.dst, out);
     return true;
@@ -149,8 +151,8 @@ bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
         const auto c = static_cast<int64_t>(b.value());
         const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;
         const bool shifted = (dst.flags & flag::kLinkShifted) != 0;
-        if (adds && !shifted && (dst.flags == 0 || !insn.is64()) && c > INT32_MIN &&
-            c <= INT32_MAX) {
+        if (adds && !shifted && ((dst.flags & ~flag::kPacketLength) == 0 || !insn.is64()) &&
+            c > INT32_MIN && c <= INT32_MAX) {
             const int64_t off = dst.off + (insn.alu() == AluOp::Add ? c : -c);
             if (off == static_cast<int32_t>(off)) {
                 out.id = dst.id;
@@ -198,8 +200,10 @@ bool Analyzer::step_alu(const Insn& insn) {
 
     if (dst.is_pointer() && src.is_pointer()) {
         if (op == AluOp::Sub && !strict()) return pointer_difference(dst, src);
-        if (op == AluOp::Sub && dst.is_packet() &&
-            (src.is_packet() || src.type == CellType::PacketEnd))
+        const auto in_packet = [](const Cell& c) {
+            return c.is_packet() || c.type == CellType::PacketEnd;
+        };
+        if (op == AluOp::Sub && in_packet(dst) && in_packet(src))
             return pointer_difference(dst, src);
         return reject(ErrorCode::BadPointerArithmetic,
                       "R%u pointer arithmetic between two pointers "

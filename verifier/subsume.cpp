@@ -28,8 +28,11 @@ bool Subsumption::scalar(const Cell& g, const Cell& s) {
         return g.scalar == s.scalar && g.off == s.off && g.flags == s.flags && same_id(g.id, s.id);
     if (compare_ == Compare::Normal && !a_.provenance_.is_precise(g.ref)) return true;
     if (!a_.pool_.covers(g.scalar, s.scalar)) return false;
+    if ((g.flags & flag::kPacketLength) != 0 && (s.flags & flag::kPacketLength) == 0) return false;
     if (g.id == 0) return true;
-    return s.id != 0 && g.off == s.off && g.flags == s.flags && same_id(g.id, s.id);
+    return s.id != 0 && g.off == s.off &&
+           ((g.flags ^ s.flags) & (flag::kLinkZext | flag::kLinkShifted)) == 0 &&
+           same_id(g.id, s.id);
 }
 
 bool Subsumption::cell(const Cell& g, const Cell& s) {

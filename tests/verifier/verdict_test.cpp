@@ -23,6 +23,7 @@ std::string verdict_of(const VerdictCase& test, Policy policy, std::string* why 
     }
     AnalyzeOptions options;
     options.policy = policy;
+    options.budgets.insns = 1'100'000;  // a little more than Linux: endless loops end here
     const Analysis analysis = analyze(*test.program, options);
     if (why != nullptr) *why = analysis.error.to_string();
     if (analysis.accepted()) return "accepted";
