@@ -187,18 +187,29 @@ constexpr SplitRange<W> signed_arc(Interval<W> magnitudes, bool negative) {
     return arc(i.lo, i.hi);
 }
 
-// Products span an arc as long as the least and the greatest differ by less than the circle.
+// The arc of the products of two intervals of numbers without a sign: it is one as long as the
+// least and the greatest product differ by less than the circle.
+template <class W>
+constexpr SplitRange<W> multiply_magnitudes(Interval<W> x, Interval<W> y, bool negative) {
+    const auto [least_high, least] = multiply_wide(x.lo, y.lo);
+    const auto [most_high, most] = multiply_wide(x.hi, y.hi);
+    const W borrow = select(most < least, literal<W>(1), literal<W>(0));
+    if (!SKEP_MUTANT(RangeMulIgnoresOverflow) && most_high - least_high - borrow != literal<W>(0))
+        return full_range<W>();
+    return signed_arc(Interval<W>{least, most}, negative);
+}
+// Both readings of the factors are right, and either may say more: [0, 1] times [2^63, 2^64 - 2]
+// ends at 2^64 - 2, but as [-2^63, -2] the product's arc runs through to 0.
 template <class W>
 constexpr SplitRange<W> range_mul(SplitRange<W> a, SplitRange<W> b) {
-    return each_magnitude(a, b, [](Interval<W> x, Interval<W> y, bool differ, bool) {
-        const auto [least_high, least] = multiply_wide(x.lo, y.lo);
-        const auto [most_high, most] = multiply_wide(x.hi, y.hi);
-        const W borrow = select(most < least, literal<W>(1), literal<W>(0));
-        if (!SKEP_MUTANT(RangeMulIgnoresOverflow) &&
-            most_high - least_high - borrow != literal<W>(0))
-            return full_range<W>();
-        return signed_arc(Interval<W>{least, most}, differ);
-    });
+    const SplitRange<W> by_magnitude =
+        each_magnitude(a, b, [](Interval<W> x, Interval<W> y, bool differ, bool) {
+            return multiply_magnitudes(x, y, differ);
+        });
+    if (is_empty(a.neg) && is_empty(b.neg)) return by_magnitude;
+    return meet(by_magnitude, each_pair(a, b, [](Interval<W> x, Interval<W> y) {
+                    return multiply_magnitudes(x, y, false);
+                }));
 }
 
 // Quotients of magnitudes; division by zero gives 0 (RFC 9669 section 4.1).

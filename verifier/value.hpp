@@ -321,6 +321,25 @@ constexpr SplitRange<HalfOf<W>> low_of_lsh(const Value<W>& a, const Core<W>& cou
     return is_empty(out) ? full_range<H>() : out;
 }
 
+// a << count where all counts shift the upper half out: then only the low half's range matters.
+template <class W>
+constexpr SplitRange<W> lsh_of_low(const Value<W>& a, const Core<W>& count) {
+    using H = HalfOf<W>;
+    const auto shifted = [](Interval<H> i, unsigned n) {
+        if (is_empty(i)) return empty_range<W>();
+        const H zero = literal<H>(0);
+        return range_lsh(arc(from_halves(zero, i.lo), from_halves(zero, i.hi)), n);
+    };
+    SplitRange<W> out = empty_range<W>();
+    each_count(count, [&](unsigned n) {
+        const bool is_out = n >= kBitsOf<H> || SKEP_MUTANT(LshForgetsUpperHalf);
+        out = is_out ? join(out, join(shifted(a.low.pos, n), shifted(a.low.neg, n)))
+                     : full_range<W>();
+        return is_out;
+    });
+    return is_empty(out) ? full_range<W>() : out;
+}
+
 // The 32-bit result (the half word's) as a full word: the upper half is 0.
 template <class W>
 constexpr Value<W> zero_extended(Core<HalfOf<W>> half) {
@@ -338,7 +357,7 @@ template <class W>
 constexpr Value<W> value_alu64(AluOp op, bool is_signed, const Value<W>& a, const Value<W>& b) {
     using H = HalfOf<W>;
     if (is_bottom(a) || is_bottom(b)) return value_bottom<W>();
-    const Core<W> full = core_alu(op, is_signed, full_core(a), full_core(b));
+    Core<W> full = core_alu(op, is_signed, full_core(a), full_core(b));
     SplitRange<H> low = full_range<H>();
     if (is_low_closed(op) && SKEP_MUTANT(LogicLeavesLowRange) && op == AluOp::And) {
         low = a.low;
@@ -346,6 +365,7 @@ constexpr Value<W> value_alu64(AluOp op, bool is_signed, const Value<W>& a, cons
         low = core_alu(op, is_signed, low_core(a), low_core(b)).range;
     } else if (op == AluOp::Lsh) {
         low = low_of_lsh(a, full_core(b));
+        full.range = meet(full.range, lsh_of_low(a, full_core(b)));
     }
     if (SKEP_MUTANT(Rsh64ShiftsLowHalf) && op == AluOp::Rsh && is_const(full_core(b)))
         low = core_shift(op, low_core(a), low_core(b)).range;

@@ -202,6 +202,9 @@ TEST_F(DomainRandom, BranchesKeepWhatGoesTheirWay) {
                 ASSERT_TRUE(subsumes(a.scalar, r.dst) && subsumes(b.scalar, r.src));
                 const BranchOutcome out = branch_outcome(cond, width, a.scalar, b.scalar);
                 ASSERT_NE(out, holds ? BranchOutcome::Never : BranchOutcome::Always);
+                const bool other = refine(cond, width, a.scalar, b.scalar, !holds).feasible;
+                ASSERT_EQ(out == BranchOutcome::Unknown, other)
+                    << to_string(a.scalar) << ", " << to_string(b.scalar);
             }
         }
     }

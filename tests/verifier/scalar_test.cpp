@@ -79,6 +79,17 @@ TEST(Scalar, ShiftCountsMayBeRanges) {
     EXPECT_EQ(alu64(AluOp::Rsh, u(0, 255), c(64)), u(0, 255));
 }
 
+TEST(Scalar, ShiftsThatDropTheUpperHalfKeepTheLowRange) {
+    // r <<= 32; r >>= 32 after `if w > 9`: how compilers extend.
+    const Scalar low = refine(CondOp::Le, Width::W, Scalar::unknown(), c(9), true).dst;
+    const Scalar up = alu64(AluOp::Lsh, low, c(32));
+    EXPECT_EQ(up.umax, 9ull << 32);
+    EXPECT_EQ(alu64(AluOp::Rsh, up, c(32)), u(0, 9));
+    const Scalar signed_low = refine(CondOp::Sge, Width::W, Scalar::unknown(), c(-3ull), true).dst;
+    EXPECT_EQ(alu64(AluOp::Arsh, alu64(AluOp::Lsh, signed_low, c(32)), c(32)),
+              Scalar::range_s64(-3, INT32_MAX));
+}
+
 TEST(Scalar, BranchesRefineBothOperands) {
     const Refined less = refine(CondOp::Lt, Width::Dw, Scalar::unknown(), u(0, 100), true);
     EXPECT_TRUE(less.feasible);
