@@ -72,8 +72,8 @@ public:
         uint32_t index = 0;
         if (const long error = check_update(key, flags, index)) return error;
         if (caller.cpu >= cpu_limit()) return -EINVAL;
-        copy_.overwrite(this->value(index, caller.cpu), value);
-        return 0;
+        std::byte* to = this->value(index, caller.cpu);
+        return locked_copy(flags, to, caller.cpu, [&] { copy_.overwrite(to, value); });
     }
 
     long erase(const std::byte*, MapCaller) noexcept override {
@@ -99,10 +99,13 @@ public:
         const uint32_t index = relaxed_load<uint32_t>(key);
         if (out.size() < host_value_size()) return -EINVAL;
         if (index >= def().max_entries) return -ENOENT;
+        if ((flags & map_flags::kLock) != 0) {
+            const sync::HostSection section;
+            return locked_copy(flags, value(index, 0), section.cpu(),
+                               [&] { copy_.read(out.data(), value(index, 0)); });
+        }
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-            std::byte* to = out.data() + cpu * stride_;
-            if (percpu_) std::memset(to, 0, stride_);
-            copy_.read(to, value(index, cpu));
+            host_copy_.read(out.data() + cpu * stride_, value(index, cpu));
         }
         return 0;
     }
@@ -111,10 +114,16 @@ public:
                      uint64_t flags) noexcept override {
         if (const long error = host_write_error()) return error;
         if (in.size() < host_value_size()) return -EINVAL;
+        if (const long error = host_lock_error(flags)) return error;
         uint32_t index = 0;
         if (const long error = check_update(key, flags, index)) return error;
+        if ((flags & map_flags::kLock) != 0) {
+            const sync::HostSection section;
+            return locked_copy(flags, value(index, 0), section.cpu(),
+                               [&] { copy_.overwrite(value(index, 0), in.data()); });
+        }
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-            copy_.overwrite(value(index, cpu), in.data() + cpu * stride_);
+            host_copy_.overwrite(value(index, cpu), in.data() + cpu * stride_);
         }
         return 0;
     }
@@ -125,14 +134,8 @@ public:
     }
 
     long next_key(const std::byte* key, std::byte* next) noexcept override {
-        const uint32_t index = key != nullptr ? relaxed_load<uint32_t>(key) : UINT32_MAX;
-        uint32_t following = 0;
-        if (index < def().max_entries) {
-            if (index == def().max_entries - 1) return -ENOENT;
-            following = index + 1;
-        }
-        std::memcpy(next, &following, sizeof(following));
-        return 0;
+        if (const long error = host_read_error()) return error;
+        return next_index(def().max_entries, key, next);
     }
 
     std::optional<std::byte*> direct_value(uint32_t offset) noexcept override {

@@ -56,8 +56,10 @@ public:
         : TableMap(std::move(definition), percpu), lru_(lru) {}
 
     Result<void> init() {
-        const uint64_t nodes = uint64_t{def().max_entries} + NodePool::slack(cpu_slots());
         stride_ = round_up(def().value_size, 8);
+        const uint64_t nodes =
+            uint64_t{def().max_entries} +
+            NodePool::slack(cpu_slots(), def().max_entries, stride_ * cpus_ + def().key_size);
         cpu_stride_ = percpu_ ? round_up(nodes * stride_, kApart) : 0;
         const uint64_t bytes = percpu_ ? cpu_stride_ * cpus_ : nodes * stride_;
         if (nodes >= kNone || bytes > kMaxBytes) {
@@ -142,10 +144,12 @@ public:
         const sync::HostSection section;
         const uint32_t node = table_.find(Key::load(key, table_.key_size()));
         if (node == kNone) return -ENOENT;
+        if ((flags & map_flags::kLock) != 0) {
+            return locked_copy(flags, value(node, 0), section.cpu(),
+                               [&] { copy_.read(out.data(), value(node, 0)); });
+        }
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-            std::byte* to = out.data() + cpu * stride_;
-            if (percpu_) std::memset(to, 0, stride_);
-            copy_.read(to, value(node, cpu));
+            host_copy_.read(out.data() + cpu * stride_, value(node, cpu));
         }
         return 0;
     }
@@ -153,6 +157,7 @@ public:
                      uint64_t flags) noexcept override {
         if (const long error = host_write_error()) return error;
         if (in.size() < host_value_size()) return -EINVAL;
+        if (const long error = host_lock_error(flags)) return error;
         const sync::HostSection section;
         return with_key(key, [&](Held held) {
             return put(held, {in.data(), 0, percpu_}, flags, section.cpu());
@@ -165,6 +170,7 @@ public:
     }
 
     long next_key(const std::byte* key, std::byte* next) noexcept override {
+        if (const long error = host_read_error()) return error;
         const sync::HostSection section;
         uint64_t index = 0;
         if (key != nullptr) {
@@ -237,11 +243,12 @@ private:
     void write_new(uint32_t node, const Source& source) noexcept {
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
             if (!percpu_ || source.all_cpus) {
-                copy_.initialise(value(node, cpu), source.value + cpu * stride_);
+                host_copy_.initialise(value(node, cpu), source.value + cpu * stride_);
             } else if (cpu == source.cpu) {
+                if (percpu_) relaxed_zero(value(node, cpu), stride_);
                 copy_.initialise(value(node, cpu), source.value);
             } else {
-                relaxed_zero(value(node, cpu), def().value_size);
+                relaxed_zero(value(node, cpu), stride_);
             }
         }
     }
@@ -249,7 +256,7 @@ private:
         if (!source.all_cpus)
             return copy_.overwrite(value(node, percpu_ ? source.cpu : 0), source.value);
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-            copy_.overwrite(value(node, cpu), source.value + cpu * stride_);
+            host_copy_.overwrite(value(node, cpu), source.value + cpu * stride_);
         }
     }
 
@@ -264,26 +271,23 @@ private:
         Bucket& bucket = table_.bucket(hash);
         // Each round evicts something, and others may take it; then Linux gives up too.
         for (unsigned round = 0; round < 16; ++round) {
-            uint32_t old = kNone;
-            const long result = try_put(bucket, hash, key, source, flags, cpu, old);
-            if (old != kNone) pool_.retire(cpu, old);
-            if (!lru_ || (result != -E2BIG && result != -ENOMEM)) return result;
+            const long result = try_put(bucket, hash, key, source, flags, cpu);
+            if (!lru_ || result != -E2BIG) return result;
             if (!evict(cpu)) break;
         }
         return -ENOMEM;
     }
 
     long try_put(Bucket& bucket, uint64_t hash, Held key, const Source& source, uint64_t flags,
-                 unsigned cpu, uint32_t& old) noexcept {
+                 unsigned cpu) noexcept {
         const Locked locked(bucket.lock);
         if (const Place place = table_.find_locked(bucket, hash, key)) {
             if ((flags & map_flags::kNoExist) != 0) return -EEXIST;
-            old = overwrite(bucket, place, key, source, flags, cpu);
-            return 0;
+            return overwrite(bucket, place, key, source, flags, cpu);
         }
         if ((flags & map_flags::kExist) != 0) return -ENOENT;
-        if (!reserve()) return -E2BIG;
-        const uint32_t node = pool_.take(cpu);
+        if (!claim_entry()) return -E2BIG;
+        const uint32_t node = NodePool::Hold(pool_, cpu).take(NodePool::Need::Must);
         if (node == kNone) {
             count_.fetch_sub(1, std::memory_order_relaxed);
             return -ENOMEM;
@@ -295,15 +299,17 @@ private:
         return 0;
     }
 
-    // The element that is no longer in use, or kNone.
-    uint32_t overwrite(Bucket& bucket, const Place& place, Held key, const Source& source,
-                       uint64_t flags, unsigned cpu) noexcept {
-        const bool in_place = percpu_ || (flags & map_flags::kLock) != 0;
-        const uint32_t node = in_place ? kNone : pool_.take(cpu);
+    long overwrite(Bucket& bucket, const Place& place, Held key, const Source& source,
+                   uint64_t flags, unsigned cpu) noexcept {
+        if (percpu_ || (flags & map_flags::kLock) != 0) {
+            return locked_copy(flags, value(place.node, 0), cpu,
+                               [&] { write_in_place(place.node, source); });
+        }
+        NodePool::Hold hold(pool_, cpu);
+        const uint32_t node = hold.take(NodePool::Need::Would);
         if (node == kNone) {
             write_in_place(place.node, source);
-            if (lru_) mark(place.node).store(kMarked, std::memory_order_relaxed);
-            return kNone;
+            return 0;
         }
         table_.store_key(node, key);
         write_new(node, source);
@@ -312,7 +318,8 @@ private:
             mark(place.node).store(kDead, std::memory_order_relaxed);
             mark(node).store(kMarked, std::memory_order_release);
         }
-        return place.node;
+        hold.retire(place.node);
+        return 0;
     }
 
     long remove(Held key, unsigned cpu) noexcept {
@@ -328,11 +335,11 @@ private:
             if (lru_) mark(node).store(kDead, std::memory_order_relaxed);
         }
         count_.fetch_sub(1, std::memory_order_relaxed);
-        pool_.retire(cpu, node);
+        NodePool::Hold(pool_, cpu).retire(node);
         return 0;
     }
 
-    bool reserve() noexcept {
+    bool claim_entry() noexcept {
         uint32_t count = count_.load(std::memory_order_relaxed);
         do {
             if (count >= def().max_entries) return false;
@@ -368,7 +375,7 @@ private:
             mark(node).store(kDead, std::memory_order_relaxed);
         }
         count_.fetch_sub(1, std::memory_order_relaxed);
-        pool_.retire(cpu, node);
+        NodePool::Hold(pool_, cpu).retire(node);
         return true;
     }
 

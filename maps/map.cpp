@@ -2,6 +2,7 @@
 // type does not have (EOPNOTSUPP).
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <new>
 
 #include <skep/map.hpp>
@@ -56,15 +57,37 @@ long Map::set_executable(const std::byte*, std::shared_ptr<const Executable>, ui
     return -EOPNOTSUPP;
 }
 
+long Map::target(const std::byte*, uint64_t&) noexcept { return -EOPNOTSUPP; }
+std::byte* Map::storage(uint64_t, const std::byte*, uint64_t, MapCaller) noexcept {
+    return nullptr;
+}
+long Map::storage_erase(uint64_t, MapCaller) noexcept { return -EOPNOTSUPP; }
+long Map::store_stack(std::span<const uint64_t>, uint64_t) noexcept { return -EOPNOTSUPP; }
+MapReservation Map::reserve(uint64_t, uint64_t) noexcept { return {}; }
+long Map::commit(uint32_t, uint64_t) noexcept { return -EOPNOTSUPP; }
+long Map::discard(uint32_t, uint64_t) noexcept { return -EOPNOTSUPP; }
+uint64_t Map::query(uint64_t) noexcept { return 0; }
+long Map::output(std::span<const std::byte>, std::span<const std::byte>, uint64_t,
+                 MapCaller) noexcept {
+    return -EOPNOTSUPP;
+}
+long Map::drain(Take, void*, uint64_t) noexcept { return -EOPNOTSUPP; }
+long Map::host_pop(std::span<std::byte>) noexcept { return -EOPNOTSUPP; }
+long Map::open_events(uint64_t) noexcept { return -EOPNOTSUPP; }
+long Map::consume(Consume, void*, uint64_t) noexcept { return -EOPNOTSUPP; }
+int Map::event_fd() noexcept { return -EOPNOTSUPP; }
+long Map::submit(std::span<const std::byte>) noexcept { return -EOPNOTSUPP; }
+
 long Map::freeze() noexcept {
-    // Linux refuses where programs change objects inside values.
+    // Linux refuses where programs change objects inside values, and who may not write.
     if (!def_.fields.empty()) return -EOPNOTSUPP;
-    return frozen_.exchange(true, std::memory_order_relaxed) ? -EBUSY : 0;
+    if ((def_.flags & map_flags::kRdonly) != 0) return -EPERM;
+    return frozen_.exchange(true, std::memory_order_relaxed) ? -EPERM : 0;
 }
 
 std::optional<std::byte*> Map::direct_value(uint32_t) noexcept { return std::nullopt; }
 
-ValueCopy::ValueCopy(const MapDef& def) : size_(def.value_size) {
+ValueCopy::ValueCopy(const MapDef& def, uint32_t size) : size_(size) {
     if (def.fields.empty()) return;
     uint32_t at = 0;
     for (const SpecialField& field : def.fields) {
@@ -91,13 +114,32 @@ void ValueCopy::read(std::byte* to, const std::byte* from) const noexcept {
     overwrite(to, from);
 }
 
+long next_index(uint32_t entries, const std::byte* key, std::byte* next) noexcept {
+    const uint32_t index = key != nullptr ? relaxed_load<uint32_t>(key) : UINT32_MAX;
+    uint32_t following = 0;
+    if (index < entries) {
+        if (index == entries - 1) return -ENOENT;
+        following = index + 1;
+    }
+    std::memcpy(next, &following, sizeof(following));
+    return 0;
+}
+
+ValueLocks* value_locks(Map& map) noexcept {
+    auto* table = dynamic_cast<TableMap*>(&map);
+    return table != nullptr ? table->locks() : nullptr;
+}
+
 TableMap::TableMap(MapDef definition, bool percpu)
     : Map(std::move(definition)),
       percpu_(percpu),
       cpus_(percpu ? cpu_slots() : 1),
       has_lock_(std::ranges::any_of(
           def().fields, [](const SpecialField& f) { return f.kind == FieldKind::SpinLock; })),
-      copy_(def()) {}
+      copy_(def(), def().value_size),
+      host_copy_(def(),
+                 percpu ? static_cast<uint32_t>(round_up(def().value_size, 8)) : def().value_size),
+      locks_(has_lock_ ? std::make_unique<ValueLocks>() : nullptr) {}
 
 namespace {
 
@@ -109,7 +151,34 @@ Result<std::shared_ptr<Map>> make(MapDef def) {
         case MapType::PercpuHash:
         case MapType::LruHash:
         case MapType::LruPercpuHash: return make_hash(std::move(def));
-        default: break;
+        case MapType::ProgArray:
+        case MapType::ArrayOfMaps:
+        case MapType::HashOfMaps: return make_handles(std::move(def));
+        case MapType::LpmTrie: return make_lpm_trie(std::move(def));
+        case MapType::Queue:
+        case MapType::Stack: return make_queue(std::move(def));
+        case MapType::BloomFilter: return make_bloom_filter(std::move(def));
+        case MapType::Ringbuf: return make_ring_buffer(std::move(def));
+        case MapType::UserRingbuf: return make_user_ring_buffer(std::move(def));
+        case MapType::PerfEventArray: return make_perf_event_array(std::move(def));
+        case MapType::StackTrace: return make_stack_trace(std::move(def));
+        case MapType::Devmap:
+        case MapType::DevmapHash:
+        case MapType::Cpumap:
+        case MapType::Xskmap:
+        case MapType::Sockmap:
+        case MapType::Sockhash:
+        case MapType::ReuseportSockarray:
+        case MapType::CgroupArray: return make_targets(std::move(def));
+        case MapType::SkStorage:
+        case MapType::InodeStorage:
+        case MapType::TaskStorage:
+        case MapType::CgrpStorage:
+        case MapType::CgroupStorage:
+        case MapType::PercpuCgroupStorage: return make_storage(std::move(def));
+        case MapType::Unspec:
+        case MapType::StructOps:
+        case MapType::Arena: break;
     }
     return fail(ErrorCode::UnsupportedMapType, "map \"" + def.name + "\": maps of type " +
                                                    std::string(map_type_info(def.type)->name) +

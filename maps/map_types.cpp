@@ -29,6 +29,7 @@ constexpr auto kTypes = [] {
 #define SKEP_MAP_TYPE(number, Name, ...) static_assert(MapType::Name == MapType{number});
 #include "maps/map_types.def"
 
+constexpr uint32_t kStackSize = 512;        // MAX_BPF_STACK
 constexpr uint64_t kPercpuMax = 32768;      // PCPU_MIN_UNIT_SIZE
 constexpr uint64_t kElementMax = 4u << 20;  // KMALLOC_MAX_SIZE
 constexpr uint64_t kElementHeader = 48;     // what Linux keeps beside key and value
@@ -158,6 +159,9 @@ Result<void> check_map_def(const MapDef& def) {
     SKEP_CHECK(check_key(def, *type));
     SKEP_CHECK(check_value(def, *type));
     SKEP_CHECK(check_entries(def, *type));
+    if (def.type == MapType::Sockhash && def.key_size > kStackSize) {
+        return bad(def, *type, found("key_size", def.key_size, "at most 512, a program's stack"));
+    }
     if (type->key == MapKeyRule::Any &&
         uint64_t{def.key_size} + def.value_size >= kElementMax - kElementHeader) {
         return bad(def, *type,

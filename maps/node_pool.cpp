@@ -8,10 +8,16 @@ namespace skep {
 namespace {
 
 constexpr uint32_t kPassEvery = 32;
+constexpr uint32_t kGiveUp = 16;
+constexpr uint64_t kSlackBytes = 64u << 20;
 
 }  // namespace
 
-uint32_t NodePool::slack(unsigned slots) noexcept { return std::max(64u, 16 * slots); }
+uint32_t NodePool::slack(unsigned slots, uint32_t entries, uint64_t element_bytes) noexcept {
+    const uint64_t wanted = std::max<uint64_t>(64 * slots, entries);
+    const uint64_t affordable = kSlackBytes / std::max<uint64_t>(1, element_bytes);
+    return std::max({64u, 2 * slots, static_cast<uint32_t>(std::min(wanted, affordable))});
+}
 
 Result<void> NodePool::init(uint32_t nodes) {
     slots_ = sync::slot_count();
@@ -32,46 +38,33 @@ uint32_t NodePool::pop(Cache& cache) noexcept {
     return node;
 }
 
-uint32_t NodePool::take(unsigned cpu) noexcept {
-    Cache& own = cache(cpu);
-    own.lock.lock();
-    uint32_t node = pop(own);
-    if (node == kNone) [[unlikely]] {
-        harvest(own, sync::process.safe.load(std::memory_order_acquire));
-        if (own.free == kNone) extend(own);
-        if (own.free == kNone) harvest_with_pass(own, cpu);
-        node = pop(own);
+uint32_t NodePool::refill(Cache& own, unsigned cpu, Need need) noexcept {
+    harvest(own, sync::process.safe.load(std::memory_order_acquire));
+    if (own.free == kNone) extend(own);
+    if (own.free != kNone) return pop(own);
+    if (need == Need::Would && own.give_up != 0) {
+        --own.give_up;
+        return kNone;
     }
-    own.lock.unlock();
-    return node != kNone ? node : steal();
+    if (harvest_with_pass(own, cpu)) return pop(own);
+    if (need == Need::Must) return steal(own);
+    own.give_up = kGiveUp;
+    return kNone;
 }
 
-void NodePool::retire(unsigned cpu, uint32_t node) noexcept {
-    Cache& own = cache(cpu);
-    own.lock.lock();
-    if (sync::alone(cpu)) {
-        push(own, node);
+void NodePool::retire(Cache& own, unsigned cpu, uint32_t node) noexcept {
+    if (sync::alone(cpu)) return push(own, node);
+    link(node) = {sync::stamp(), kNone};
+    if (own.oldest == kNone) {
+        own.oldest = node;
     } else {
-        link(node) = {sync::stamp(), kNone};
-        if (own.oldest == kNone) {
-            own.oldest = node;
-        } else {
-            link(own.newest).next = node;
-        }
-        own.newest = node;
-        const uint32_t waiting = own.waiting.load(std::memory_order_relaxed) + 1;
-        own.waiting.store(waiting, std::memory_order_relaxed);
-        // Early enough that the slack lasts until the runs of this moment have ended.
-        if (waiting % kPassEvery == 0) harvest_with_pass(own, cpu);
+        link(own.newest).next = node;
     }
-    own.lock.unlock();
-}
-
-void NodePool::put_back(unsigned cpu, uint32_t node) noexcept {
-    Cache& own = cache(cpu);
-    own.lock.lock();
-    push(own, node);
-    own.lock.unlock();
+    own.newest = node;
+    const uint32_t waiting = own.waiting.load(std::memory_order_relaxed) + 1;
+    own.waiting.store(waiting, std::memory_order_relaxed);
+    // Early enough that the slack lasts until the runs of this moment have ended.
+    if (waiting % kPassEvery == 0) harvest_with_pass(own, cpu);
 }
 
 // Moves what may be reused from the queue to the free list. Stamps grow along the queue.
@@ -103,17 +96,20 @@ void NodePool::extend(Cache& cache) noexcept {
     for (uint32_t node = end; node-- > first;) push(cache, node);
 }
 
-// The slow end: numbers that lie free, or could, with another slot.
-uint32_t NodePool::steal() noexcept {
-    for (unsigned i = 0; i <= slots_; ++i) {
+// The slow end: numbers that lie free, or could, with another slot. Two caches are never locked at
+// once.
+uint32_t NodePool::steal(Cache& own) noexcept {
+    own.lock.unlock();
+    uint32_t node = kNone;
+    for (unsigned i = 0; i <= slots_ && node == kNone; ++i) {
         Cache& other = caches_[i];
         other.lock.lock();
         if (other.free == kNone) harvest_with_pass(other, i);
-        const uint32_t node = pop(other);
+        node = pop(other);
         other.lock.unlock();
-        if (node != kNone) return node;
     }
-    return kNone;
+    own.lock.lock();
+    return node;
 }
 
 uint32_t NodePool::waiting() const noexcept {

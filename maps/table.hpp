@@ -4,11 +4,13 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <skep/map.hpp>
 
 #include "maps/relaxed_copy.hpp"
+#include "maps/value_lock.hpp"
 #include "vm/sync/slots.hpp"
 
 namespace skep {
@@ -21,7 +23,7 @@ constexpr uint64_t round_up(uint64_t n, uint64_t multiple) noexcept {
 // written from outside and never read out.
 class ValueCopy {
 public:
-    explicit ValueCopy(const MapDef& def);
+    ValueCopy(const MapDef& def, uint32_t size);
 
     uint32_t size() const noexcept { return size_; }
     // Over a live value: its special fields stay as they are.
@@ -40,14 +42,32 @@ private:
     std::vector<Segment> plain_;  // empty: the whole value is plain bytes
 };
 
+// The key after `key` where keys are numbers from 0 on.
+long next_index(uint32_t entries, const std::byte* key, std::byte* next) noexcept;
+
 class TableMap : public Map {
 public:
     uint64_t host_value_size() const noexcept override {
         return percpu_ ? round_up(def().value_size, 8) * cpus_ : def().value_size;
     }
 
+    // Where values hold a bpf_spin_lock.
+    virtual ValueLocks* locks() noexcept { return locks_.get(); }
+
 protected:
     TableMap(MapDef def, bool percpu);
+
+    // Runs `copy` on a value, under its lock if the flags say so. 0 or -EDEADLK.
+    template <class Copy>
+    long locked_copy(uint64_t flags, const std::byte* value, unsigned cpu, Copy copy) noexcept {
+        ValueLocks* all = (flags & map_flags::kLock) != 0 ? locks() : nullptr;
+        if (all != nullptr) {
+            if (const long error = all->lock(value, cpu)) return error;
+        }
+        copy();
+        if (all != nullptr) all->unlock(value, cpu);
+        return 0;
+    }
 
     // 0, or the errno with which Linux refuses the caller.
     long program_write_error() const noexcept {
@@ -62,6 +82,10 @@ protected:
         if ((def().flags & map_flags::kWronly) != 0) return -EPERM;
         return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
     }
+    // Checked before all else when the host updates.
+    long host_lock_error(uint64_t flags) const noexcept {
+        return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
+    }
     // What the update flags of the type may be. Per-CPU and LRU maps know no BPF_F_LOCK.
     long update_flags_error(uint64_t flags) const noexcept {
         if ((flags & ~map_flags::kLock) > map_flags::kExist) return -EINVAL;
@@ -72,6 +96,11 @@ protected:
     const unsigned cpus_;
     const bool has_lock_;  // values hold a bpf_spin_lock
     const ValueCopy copy_;
+    // Hosts exchange per-CPU copies with their padding, which Linux keeps too.
+    const ValueCopy host_copy_;
+
+private:
+    const std::unique_ptr<ValueLocks> locks_;
 };
 
 }  // namespace skep

@@ -1,11 +1,13 @@
 // Many threads on one map. Values carry their key, so that a value that was reused under a run's
 // feet shows; ThreadSanitizer sees the rest.
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <random>
 #include <thread>
 
 #include "map_fixture.hpp"
+#include "maps/value_lock.hpp"
 
 namespace skep {
 namespace {
@@ -50,8 +52,9 @@ TEST_P(Stress, ValuesBelongToTheirKeys) {
         threads.emplace_back([&, t] {
             std::mt19937_64 random(t + 1);
             for (int round = 0; round < kRounds; ++round) {
+                // More threads than slots are possible, and one is the main thread's.
                 if (!sync::enter()) {
-                    ++unexpected;
+                    std::this_thread::yield();
                     continue;
                 }
                 const MapCaller caller{sync::current_slot()};
@@ -113,6 +116,63 @@ TEST_P(Stress, ValuesBelongToTheirKeys) {
 INSTANTIATE_TEST_SUITE_P(Hash, Stress,
                          testing::Values(MapType::Hash, MapType::PercpuHash, MapType::LruHash,
                                          MapType::LruPercpuHash));
+
+// Two words that only ever change together, under the value's lock.
+TEST(ValueLock, KeepsUpdatesWhole) {
+    for (const MapType type : {MapType::Hash, MapType::Array}) {
+        MapDef def = def_of(type, 4, 24, 1);
+        def.fields = {{FieldKind::SpinLock, 0, 4, 0}};
+        const auto map = make(def);
+        const uint32_t key = 0;
+        std::atomic<long> wrong{0};
+        std::vector<std::thread> threads;
+        const std::array<uint64_t, 3> zero{};
+        ASSERT_EQ(map->host_update(bytes(key), {bytes(zero), 24}, 0), 0);
+        for (uint64_t t = 0; t < 4; ++t) {
+            threads.emplace_back([&, t] {
+                for (uint64_t n = 0; n < kRounds; ++n) {
+                    const std::array<uint64_t, 3> in{0, n * 4 + t, ~(n * 4 + t)};
+                    std::array<uint64_t, 3> out{};
+                    wrong += map->host_update(bytes(key), {bytes(in), 24}, map_flags::kLock) != 0;
+                    const long result = map->host_lookup(
+                        bytes(key), std::as_writable_bytes(std::span(out)), map_flags::kLock);
+                    wrong += result != 0 || (out[1] != 0 && out[1] != ~out[2]);
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        EXPECT_EQ(wrong, 0);
+    }
+}
+
+TEST(ValueLock, TwiceIsAnErrorAndOthersWait) {
+    MapDef def = def_of(MapType::Hash, 4, 8, 2);
+    EXPECT_EQ(value_locks(*make(def)), nullptr);
+    def.fields = {{FieldKind::SpinLock, 0, 4, 0}};
+    const auto map = make(def);
+    const RunScope run;
+    const uint32_t key = 1;
+    const uint64_t value = 0;
+    ASSERT_EQ(map->update(bytes(key), bytes(value), 0, run.caller()), 0);
+    const std::byte* found = map->lookup(bytes(key), run.caller());
+    ValueLocks* locks = value_locks(*map);
+    ASSERT_NE(locks, nullptr);
+    EXPECT_EQ(locks->lock(found, run.caller().cpu), 0);
+    EXPECT_EQ(locks->lock(found, run.caller().cpu), -EDEADLK);
+    EXPECT_EQ(map->update(bytes(key), bytes(value), map_flags::kLock, run.caller()), -EDEADLK);
+    std::atomic<bool> got{false};
+    std::thread other([&] {
+        EXPECT_FALSE(locks->unlock(found, 4000));
+        EXPECT_EQ(locks->lock(found, 4000), 0);
+        got = true;
+        EXPECT_TRUE(locks->unlock(found, 4000));
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_FALSE(got);
+    EXPECT_TRUE(locks->unlock(found, run.caller().cpu));
+    other.join();
+    EXPECT_TRUE(got);
+}
 
 }  // namespace
 }  // namespace skep

@@ -166,6 +166,19 @@ struct MapMemory {
     uint64_t deferred = 0;  // bytes that wait for running programs to end
 };
 
+// A record that a program is writing: its bytes, and the number to commit it by.
+struct MapReservation {
+    std::byte* data = nullptr;  // null: no room
+    uint32_t id = 0;
+};
+
+// A record as the host gets it. `data` is a stable copy, valid during the call.
+struct MapEvent {
+    unsigned cpu = 0;
+    std::span<const std::byte> data;
+    uint64_t lost = 0;  // records that found no room before this one
+};
+
 class Map {
 public:
     virtual ~Map() = default;
@@ -204,6 +217,26 @@ public:
     using Visit = bool (*)(void* context, const std::byte* key, std::byte* value);
     virtual long for_each(Visit visit, void* context, MapCaller caller) noexcept;
 
+    // Redirect maps and cgroup arrays: the host's number of what is stored under `key`. 0 or -2.
+    virtual long target(const std::byte* key, uint64_t& number) noexcept;
+    // Local storage of a host object. `init` may be null: zeroes. Flag 1 creates.
+    virtual std::byte* storage(uint64_t object, const std::byte* init, uint64_t flags,
+                               MapCaller caller) noexcept;
+    virtual long storage_erase(uint64_t object, MapCaller caller) noexcept;
+    // Stack trace maps: stores the frames, innermost first; their number or a negative errno.
+    virtual long store_stack(std::span<const uint64_t> frames, uint64_t flags) noexcept;
+    // Ring buffer: room for a record of `size` bytes in values(); committed or discarded once.
+    virtual MapReservation reserve(uint64_t size, uint64_t flags) noexcept;
+    virtual long commit(uint32_t id, uint64_t flags) noexcept;
+    virtual long discard(uint32_t id, uint64_t flags) noexcept;
+    virtual uint64_t query(uint64_t what) noexcept;
+    // Ring buffer and perf event array: one record, `data` and then `more`.
+    virtual long output(std::span<const std::byte> data, std::span<const std::byte> more,
+                        uint64_t flags, MapCaller caller) noexcept;
+    // User ring buffer: hands the host's records to `take` until it returns non-zero; their number.
+    using Take = long (*)(void* context, const std::byte* data, uint64_t size);
+    virtual long drain(Take take, void* context, uint64_t flags) noexcept;
+
     // --- what the host does besides. Per-CPU maps: `value` has value_size rounded up to 8 bytes
     // for each of cpu_slots() slots, as bpf(2) has it for each possible CPU.
 
@@ -221,6 +254,18 @@ public:
     virtual long set_map(const std::byte* key, std::shared_ptr<Map> inner, uint64_t flags) noexcept;
     virtual long set_executable(const std::byte* key, std::shared_ptr<const Executable> program,
                                 uint64_t flags) noexcept;
+    // Queue and stack: removes and returns (BPF_MAP_LOOKUP_AND_DELETE_ELEM).
+    virtual long host_pop(std::span<std::byte> value) noexcept;
+    // Perf event array: gives every CPU a buffer; without it output finds no one (-2).
+    virtual long open_events(uint64_t bytes_per_cpu) noexcept;
+    // Ring buffer and perf event array: hands at most `limit` records to `consume` until it returns
+    // false; their number. One thread at a time: -16 for others.
+    using Consume = bool (*)(void* context, const MapEvent& event);
+    virtual long consume(Consume consume, void* context, uint64_t limit) noexcept;
+    // An eventfd, readable when there may be records; the map's own. Negative errno without.
+    virtual int event_fd() noexcept;
+    // User ring buffer: one record for the program. -7 too large, -11 no room.
+    virtual long submit(std::span<const std::byte> record) noexcept;
     // Makes the map read-only for the host too (BPF_MAP_FREEZE).
     virtual long freeze() noexcept;
 
