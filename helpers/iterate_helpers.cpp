@@ -1,4 +1,4 @@
-// Helpers that call back for elements of maps.
+// Helpers that call back: map elements and user ring buffer records.
 #include <algorithm>
 #include <cstring>
 
@@ -77,6 +77,27 @@ bool visit(void* context, const std::byte* key, std::byte* value) {
     return !result.trapped && walk.env.trap == TrapCode::None && result.r0 == 0;
 }
 
+struct Drain {
+    HelperEnv& env;
+    const Callable& callback;
+    uint64_t ctx;
+};
+
+// One record, as a read-only dynptr over a private copy: the host may change the original.
+long take(void* context, const std::byte* data, uint64_t size) {
+    constexpr long kStop = 1;
+    Drain& drain = *static_cast<Drain*>(context);
+    if (!drain.env.charge(1 + size / 4096)) return kStop;
+    Scratch memory(drain.env, sizeof(Dynptr) + size);
+    if (memory.data == nullptr) return kStop;
+    std::memcpy(memory.data + sizeof(Dynptr), data, size);
+    store_dynptr(memory.data, {memory.address() + sizeof(Dynptr), static_cast<uint32_t>(size),
+                               Dynptr::kReadOnly});
+    const CallResult result =
+        drain.callback.call(drain.env, {memory.address(), drain.ctx, 0, 0, 0});
+    return result.trapped || drain.env.trap != TrapCode::None || result.r0 != 0 ? kStop : 0;
+}
+
 }  // namespace
 
 int64_t for_each_map_elem(HelperEnv& env, MapArg map, Callback<CallbackKind::ForEach> callback,
@@ -89,6 +110,17 @@ int64_t for_each_map_elem(HelperEnv& env, MapArg map, Callback<CallbackKind::For
     Walk walk{env, *map.map, *callback.target, ctx.value, handle, key};
     const int64_t result = map->for_each(&visit, &walk, env.caller());
     return result < 0 ? result : walk.calls;
+}
+
+int64_t user_ringbuf_drain(HelperEnv& env, MapArg ring,
+                           Callback<CallbackKind::UserRingbuf> callback, CallbackCtx ctx,
+                           uint64_t flags) noexcept {
+    if (ring->def().type != MapType::UserRingbuf) {
+        env.fail(TrapCode::BadArgument);
+        return 0;
+    }
+    Drain drain{env, *callback.target, ctx.value};
+    return ring->drain(&take, &drain, flags);
 }
 
 }  // namespace skep::helper

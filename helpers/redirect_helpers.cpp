@@ -57,8 +57,8 @@ int64_t redirect_map(HelperEnv& env, MapArg map, uint64_t key, uint64_t flags) n
     }
     if ((flags & ~known) != 0) return kXdpAborted;
     const auto index = static_cast<uint32_t>(key);
-    const bool found =
-        map->lookup(reinterpret_cast<const std::byte*>(&index), env.caller()) != nullptr;
+    uint64_t number = 0;
+    const bool found = map->target(reinterpret_cast<const std::byte*>(&index), number) == 0;
     if (!found && (flags & kBroadcast) == 0) {
         env.redirect = {};
         return static_cast<int64_t>(flags & kActionMask);

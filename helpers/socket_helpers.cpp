@@ -21,6 +21,8 @@ static_assert(offsetof(SockContext, bound_dev_if) == 0 && offsetof(SockContext, 
               offsetof(SockContext, rx_queue_mapping) == 76);
 
 constexpr uint32_t kNobody = 65534;
+constexpr int64_t kSkDrop = 0, kSkPass = 1;
+constexpr uint64_t kIngress = 1;
 
 // The socket of a context, or null.
 const SockContext* socket_of(const HelperEnv& env, void* host) {
@@ -34,6 +36,19 @@ const SockContext* socket_of(const HelperEnv& env, void* host) {
     const bool skb = layout == &kTcCtx || layout == &kSocketFilterCtx || layout == &kCgroupSkbCtx ||
                      layout == &kSkSkbCtx;
     return skb ? static_cast<const SkbContext*>(host)->sk : nullptr;
+}
+
+// Sends to the socket that a map holds under `key`.
+int64_t redirect_to(HelperEnv& env, Map& map, const std::byte* key, uint64_t flags) {
+    if ((flags & ~kIngress) != 0) return kSkDrop;
+    uint64_t number = 0;
+    if (map.target(key, number) != 0) return kSkDrop;
+    env.redirect = {&map, number, flags};
+    return kSkPass;
+}
+
+int64_t redirect_to_index(HelperEnv& env, Map& map, uint32_t index, uint64_t flags) {
+    return redirect_to(env, map, reinterpret_cast<const std::byte*>(&index), flags);
 }
 
 // A NUL-terminated copy; -E2BIG when it had to be cut. The rest of `out` is zeroed.
@@ -103,6 +118,29 @@ BtfResultOrNull<ObjectKind::UnixSock> skc_to_unix_sock(HelperEnv&, BtfSockCommon
 }
 BtfResultOrNull<ObjectKind::MptcpSock> skc_to_mptcp_sock(HelperEnv&, SockCommonArg) noexcept {
     return {};
+}
+
+int64_t sk_redirect_map(HelperEnv& env, CtxArg, MapArg map, uint32_t key, uint64_t flags) noexcept {
+    return redirect_to_index(env, *map.map, key, flags);
+}
+int64_t msg_redirect_map(HelperEnv& env, CtxArg, MapArg map, uint32_t key,
+                         uint64_t flags) noexcept {
+    return redirect_to_index(env, *map.map, key, flags);
+}
+int64_t sk_redirect_hash(HelperEnv& env, CtxArg, MapArg map, MapKey key, uint64_t flags) noexcept {
+    return redirect_to(env, *map.map, key.data, flags);
+}
+int64_t msg_redirect_hash(HelperEnv& env, CtxArg, MapArg map, MapKey key, uint64_t flags) noexcept {
+    return redirect_to(env, *map.map, key.data, flags);
+}
+
+int64_t sk_select_reuseport(HelperEnv& env, CtxArg, MapArg map, MapKey key,
+                            uint64_t flags) noexcept {
+    if (flags != 0) return kEinval;
+    uint64_t number = 0;
+    if (map->target(key.data, number) != 0) return kEnoent;
+    env.redirect = {map.map, number, flags};
+    return 0;
 }
 
 // What Linux does not know among the flags is what it returns.

@@ -27,6 +27,18 @@ int64_t send(HelperEnv& env, uint32_t signal, bool thread) {
     return env.services->send_signal(signal, thread);
 }
 
+// Whether the cgroup that a slot of a cgroup array names is the current one or the root above it.
+int64_t under_cgroup(HelperEnv& env, Map& map, uint32_t index) {
+    if (map.def().type != MapType::CgroupArray) {
+        env.fail(TrapCode::BadArgument);
+        return 0;
+    }
+    if (index >= map.def().max_entries) return kE2big;
+    uint64_t cgroup = 0;
+    if (map.target(reinterpret_cast<const std::byte*>(&index), cgroup) != 0) return kEagain;
+    return cgroup == kRootCgroup || cgroup == cgroup_of(env);
+}
+
 size_t stack_frames(const HelperEnv& env, std::span<uint64_t> frames, uint64_t flags) {
     constexpr uint64_t kSkipMask = 0xff, kUser = 0x100;
     if (env.services == nullptr || !env.services->stack) return 0;
@@ -52,6 +64,14 @@ uint64_t get_current_ancestor_cgroup_id(HelperEnv& env, int32_t level) noexcept 
 
 uint32_t get_cgroup_classid(HelperEnv&, CtxOrNull) noexcept { return 0; }
 
+int64_t current_task_under_cgroup(HelperEnv& env, MapArg map, uint32_t index) noexcept {
+    return under_cgroup(env, *map.map, index);
+}
+
+int64_t skb_under_cgroup(HelperEnv& env, CtxArg, MapArg map, uint32_t index) noexcept {
+    return under_cgroup(env, *map.map, index);
+}
+
 int64_t send_signal(HelperEnv& env, uint32_t signal) noexcept { return send(env, signal, false); }
 int64_t send_signal_thread(HelperEnv& env, uint32_t signal) noexcept {
     return send(env, signal, true);
@@ -67,7 +87,21 @@ int64_t get_ns_current_pid_tgid(HelperEnv& env, uint64_t, uint64_t, WriteMem out
     return 0;
 }
 
-// The stack is what the host gives; without, there is none. Returns the bytes written.
+// Stacks are what the host gives; without, there is none.
+int64_t get_stackid(HelperEnv& env, CtxArg, MapArg map, uint64_t flags) noexcept {
+    constexpr uint64_t kKnown = 0xff | 0x100 | 0x200 | 0x400;
+    if (map->def().type != MapType::StackTrace) {
+        env.fail(TrapCode::BadArgument);
+        return 0;
+    }
+    if ((flags & ~kKnown) != 0) return kEinval;
+    uint64_t frames[kMaxFrames];
+    const size_t count = stack_frames(env, frames, flags);
+    if (count == 0) return kEfault;
+    return map->store_stack({frames, count}, flags);
+}
+
+// Returns the bytes written.
 int64_t get_stack(HelperEnv& env, CtxArg, WriteMemOrEmpty out, uint64_t flags) noexcept {
     constexpr uint64_t kKnown = 0xff | 0x100 | 0x800;
     std::memset(out.data, 0, out.size);

@@ -9,6 +9,13 @@ namespace {
 
 using test::Sandbox;
 
+MapDef map_of(MapType type, uint32_t key, uint32_t value, uint32_t entries) {
+    MapDef def = test::array_map(value, entries);
+    def.type = type;
+    def.key_size = key;
+    return def;
+}
+
 // A subprogram of the test's own.
 class Function final : public Callable {
 public:
@@ -146,6 +153,84 @@ TEST(ForEach, HandsOutGuestAddresses) {
     EXPECT_EQ(box.regions[region::kScratch].readable, 0u);
 }
 
+TEST(TailCall, FollowsTheArrayUpTo33Times) {
+    Sandbox box({map_of(MapType::ProgArray, 4, 4, 2)});
+    static int target_storage = 0;
+    box.env.find_program = [](const HelperEnv&, Map&, uint32_t index) noexcept {
+        return index == 1 ? reinterpret_cast<const TailTarget*>(&target_storage) : nullptr;
+    };
+    box.env.ctx = &target_storage;
+    box.call("tail_call", box.context(), box.map_handle(0), 0);
+    EXPECT_EQ(box.env.tail_target, nullptr);
+    box.call("tail_call", box.context(), box.map_handle(0), 2);
+    EXPECT_EQ(box.env.tail_target, nullptr);
+    for (int i = 0; i < 33; ++i) {
+        box.env.tail_target = nullptr;
+        box.call("tail_call", box.context(), box.map_handle(0), 1);
+        EXPECT_NE(box.env.tail_target, nullptr);
+    }
+    box.env.tail_target = nullptr;
+    box.call("tail_call", box.context(), box.map_handle(0), 1);
+    EXPECT_EQ(box.env.tail_target, nullptr);
+    EXPECT_EQ(box.env.trap, TrapCode::None);
+}
+
+uint64_t consumed(Map& map, std::vector<std::string>* out = nullptr) {
+    std::vector<std::string> records;
+    map.consume(
+        [](void* context, const MapEvent& event) {
+            static_cast<std::vector<std::string>*>(context)->emplace_back(
+                reinterpret_cast<const char*>(event.data.data()), event.data.size());
+            return true;
+        },
+        &records, 100);
+    const uint64_t count = records.size();
+    if (out != nullptr) *out = std::move(records);
+    return count;
+}
+
+TEST(RingBuffer, RecordsAreHeldUntilTheyAreEnded) {
+    Sandbox box({map_of(MapType::Ringbuf, 0, 0, 4096)});
+    const uint64_t record = box.call("ringbuf_reserve", box.map_handle(0), 8, 0);
+    ASSERT_EQ(box.env.trap, TrapCode::None);
+    EXPECT_EQ(record >> 32, region::kFirstMap);
+    EXPECT_EQ(box.env.ledger_count, 1u);
+    box.call("ringbuf_submit", record, 0);
+    EXPECT_EQ(box.env.ledger_count, 0u);
+    EXPECT_EQ(consumed(*box.maps[0]), 1u);
+    // Twice, or another address: no reservation.
+    box.call("ringbuf_submit", record, 0);
+    EXPECT_EQ(box.env.trap, TrapCode::Protocol);
+}
+
+TEST(RingBuffer, AnEndedRunLeavesNoReservation) {
+    Sandbox box({map_of(MapType::Ringbuf, 0, 0, 4096)});
+    EXPECT_NE(box.call("ringbuf_reserve", box.map_handle(0), 8, 0), 0u);
+    box.env.release_all();
+    EXPECT_EQ(box.env.ledger_count, 0u);
+    box.put<uint64_t>(0, 0x4142434445464748);
+    EXPECT_EQ(box.call("ringbuf_output", box.map_handle(0), box.stack_at(0), 8, 0), 0u);
+    std::vector<std::string> records;
+    EXPECT_EQ(consumed(*box.maps[0], &records), 1u);
+    EXPECT_EQ(records[0], "HGFEDCBA");
+}
+
+TEST(RingBuffer, DynptrRecordsAreWrittenAndSubmitted) {
+    Sandbox box({map_of(MapType::Ringbuf, 0, 0, 4096)});
+    EXPECT_EQ(box.call("ringbuf_reserve_dynptr", box.map_handle(0), 16, 0, box.stack_at(0)), 0u);
+    box.put<uint64_t>(64, 0x1122334455667788);
+    EXPECT_EQ(box.call("dynptr_write", box.stack_at(0), 8, box.stack_at(64), 8, 0), 0u);
+    EXPECT_EQ(
+        static_cast<int64_t>(box.call("dynptr_write", box.stack_at(0), 9, box.stack_at(64), 8, 0)),
+        -7);
+    EXPECT_EQ(box.call("dynptr_data", box.stack_at(0), 0, 16) >> 32, region::kFirstMap);
+    box.call("ringbuf_submit_dynptr", box.stack_at(0), 0);
+    std::vector<std::string> records;
+    EXPECT_EQ(consumed(*box.maps[0], &records), 1u);
+    EXPECT_EQ(records[0].size(), 16u);
+    EXPECT_EQ(box.env.trap, TrapCode::None);
+}
+
 TEST(Dynptr, ForgedOnesReachNothing) {
     Sandbox box({test::array_map(64, 1)});
     const uint64_t forged[][2] = {{reinterpret_cast<uintptr_t>(&box), 64},
@@ -193,6 +278,25 @@ TEST(SpinLock, WaitingCostsFuel) {
     box.env.fuel_reserve = 0;
     box.call("spin_lock", guest_address(region::kFirstMap, 0));
     EXPECT_EQ(box.env.trap, TrapCode::Fuel);
+}
+
+TEST(PerfEvents, NobodyListensOrTheRecordArrives) {
+    Sandbox box({map_of(MapType::PerfEventArray, 4, 4, 64)});
+    int context = 0;
+    box.env.ctx = &context;
+    constexpr uint64_t kCurrentCpu = 0xffffffff;
+    box.put<uint64_t>(0, 7);
+    EXPECT_EQ(static_cast<int64_t>(box.call("perf_event_output", box.context(), box.map_handle(0),
+                                            kCurrentCpu, box.stack_at(0), 8)),
+              -2);
+    ASSERT_EQ(box.maps[0]->open_events(4096), 0);
+    EXPECT_EQ(box.call("perf_event_output", box.context(), box.map_handle(0), kCurrentCpu,
+                       box.stack_at(0), 8),
+              0u);
+    EXPECT_EQ(consumed(*box.maps[0]), 1u);
+    EXPECT_EQ(static_cast<int64_t>(box.call("perf_event_output", box.context(), box.map_handle(0),
+                                            uint64_t{1} << 33, box.stack_at(0), 8)),
+              -22);
 }
 
 TEST(Identity, ComesFromTheServices) {
