@@ -79,5 +79,43 @@ TEST(HelperAvailability, IsTheKernels) {
     }
 }
 
+// Types that between them may call nearly every helper.
+constexpr std::pair<ProgKind, AttachType> kWitnesses[] = {
+    {ProgKind::SchedCls, AttachType::None},
+    {ProgKind::Xdp, AttachType::Xdp},
+    {ProgKind::Kprobe, AttachType::None},
+    {ProgKind::PerfEvent, AttachType::None},
+    {ProgKind::SockOps, AttachType::CgroupSockOps},
+    {ProgKind::SkMsg, AttachType::SkMsgVerdict},
+    {ProgKind::CgroupSkb, AttachType::CgroupInetEgress},
+    {ProgKind::CgroupSockAddr, AttachType::CgroupInet4Connect},
+    {ProgKind::CgroupSysctl, AttachType::CgroupSysctl},
+    {ProgKind::LwtXmit, AttachType::None},
+    {ProgKind::SkLookup, AttachType::SkLookup},
+};
+
+TEST(HelperAvailability, GplOnlyHelpersAreTheKernels) {
+    if (!test::kernel_available()) GTEST_SKIP() << "bpf(2) is not allowed here";
+    int asked = 0;
+    for (const auto& [kind, attach] : kWitnesses) {
+        const ProgType& type = *find_prog_type(kind);
+        for (uint32_t id = 1; id <= kLastHelper; ++id) {
+            const Helper& helper = *find_helper(id, type);
+            if (!helper_allowed(helper, type, static_cast<uint32_t>(attach))) continue;
+            const RawInsn insns[] = {
+                {0x85, 0, 0, static_cast<int32_t>(id)}, {0xb7, 0, 0, 0}, {0x95, 0, 0, 0}};
+            const test::KernelProgram program(static_cast<uint32_t>(kind), insns,
+                                              static_cast<uint32_t>(attach), 0, true,
+                                              "Proprietary");
+            if (program.log.find("cannot use helper") != std::string::npos) continue;
+            ++asked;
+            EXPECT_EQ((helper.flags & helper_flag::kGplOnly) != 0,
+                      program.log.find("GPL-restricted") != std::string::npos)
+                << helper.name << " in " << type.name << ": " << program.log;
+        }
+    }
+    EXPECT_GT(asked, 500);
+}
+
 }  // namespace
 }  // namespace skep

@@ -34,12 +34,12 @@ struct LoadAttr {
 class KernelProgram {
 public:
     KernelProgram(uint32_t type, std::span<const RawInsn> insns, uint32_t attach_type = 0,
-                  uint32_t flags = 0, bool want_log = false) {
+                  uint32_t flags = 0, bool want_log = false, const char* license = "GPL") {
         LoadAttr attr;
         attr.prog_type = type;
         attr.insn_count = static_cast<uint32_t>(insns.size());
         attr.insns = reinterpret_cast<uintptr_t>(insns.data());
-        attr.license = reinterpret_cast<uintptr_t>("GPL");
+        attr.license = reinterpret_cast<uintptr_t>(license);
         attr.attach_type = attach_type;
         attr.prog_flags = flags;
         if (want_log) {
