@@ -26,5 +26,7 @@ install(FILES ${PROJECT_BINARY_DIR}/skepConfig.cmake ${PROJECT_BINARY_DIR}/skepC
 # pkg-config finds its own place, so that an installed tree can be moved.
 file(RELATIVE_PATH skep_pc_prefix
   ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+get_property(skep_pc_libraries GLOBAL PROPERTY SKEP_LIBRARIES)
+list(JOIN skep_pc_libraries " " skep_pc_libraries)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/skep.pc.in ${PROJECT_BINARY_DIR}/skep.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/skep.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -459,9 +459,36 @@ Result<Json> parse_json_file(const std::string& path) {
     }
 }
 
+namespace {
+
+std::string leaf(const Json& json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// The value on one line, or nothing once it is longer than `room`.
+bool one_line(const Json& json, size_t room, std::string& out) {
+    if (!json.is_structured() || json.empty()) {
+        out += leaf(json);
+        return out.size() <= room;
+    }
+    out += json.is_array() ? '[' : '{';
+    bool first = true;
+    for (const auto& [key, value] : json.items()) {
+        if (!first) out += ", ";
+        first = false;
+        if (json.is_object()) out += leaf(Json(key)) + ": ";
+        if (!one_line(value, room, out)) return false;
+    }
+    out += json.is_array() ? ']' : '}';
+    return out.size() <= room;
+}
+
+}  // namespace
+
 std::string pretty(const Json& json, unsigned indent, unsigned width) {
-    const std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (!json.is_structured() || json.empty() || line.size() + indent <= width) return line;
+    std::string line;
+    if (one_line(json, width > indent ? width - indent : 0, line)) return line;
+    if (!json.is_structured() || json.empty()) return leaf(json);
     const std::string pad(indent + 2, ' ');
     std::string out = json.is_array() ? "[" : "{";
     bool first = true;
@@ -469,9 +496,7 @@ std::string pretty(const Json& json, unsigned indent, unsigned width) {
         out += first ? "\n" : ",\n";
         first = false;
         out += pad;
-        if (json.is_object()) {
-            out += Json(key).dump(-1, ' ', false, Json::error_handler_t::replace) + ": ";
-        }
+        if (json.is_object()) out += leaf(Json(key)) + ": ";
         out += pretty(value, indent + 2, width);
     }
     return out + "\n" + std::string(indent, ' ') + (json.is_array() ? "]" : "}");

@@ -2,6 +2,7 @@
 // of Map, so the map's own rules decide what is allowed.
 #include "tools/map_io.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include <nlohmann/json.hpp>
@@ -224,8 +225,8 @@ Result<void> load_map(Map& map, const std::string& path, MapTargets& targets) {
 
 Result<Json> dump_map(Map& map, const MapTargets& targets) {
     const MapDef& def = map.def();
-    Json list = Json::array();
-    if (def.key_size == 0) return list;
+    if (def.key_size == 0) return Json::array();
+    std::vector<std::pair<std::vector<std::byte>, Json>> entries;
     std::vector<std::byte> key(def.key_size), next(def.key_size);
     std::vector<std::byte> value(map.host_value_size());
     long status = map.next_key(nullptr, next.data());
@@ -237,14 +238,23 @@ Result<Json> dump_map(Map& map, const MapTargets& targets) {
         key.swap(next);
         // An empty slot of an array of handles has no value.
         if (map.host_lookup(key.data(), value, 0) == 0) {
-            list.push_back({{"key", to_json(def.btf.get(), def.key_btf, key)},
-                            {"value", value_json(map, value, targets)}});
+            entries.emplace_back(key, value_json(map, value, targets));
         }
         status = map.next_key(key.data(), next.data());
     }
     if (status != kNoEntry && info_of(def) != nullptr && info_of(def)->has(map_ops::kNextKey)) {
         return fail(ErrorCode::BadMapContents, "--dump-map: map " + escaped(def.name) +
                                                    " cannot be read: " + errno_text(status));
+    }
+    // Hash maps walk in the order of a seed of their own; a dump is the same every time.
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+        return std::lexicographical_compare(a.first.rbegin(), a.first.rend(), b.first.rbegin(),
+                                            b.first.rend());
+    });
+    Json list = Json::array();
+    for (auto& [bytes, json] : entries) {
+        list.push_back(
+            {{"key", to_json(def.btf.get(), def.key_btf, bytes)}, {"value", std::move(json)}});
     }
     return list;
 }

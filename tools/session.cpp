@@ -62,7 +62,7 @@ Result<void> Session::make_vm() {
     VmOptions vm;
     if (options_.engine == "jit") vm.engine = Engine::Jit;
     if (options_.engine == "interp") vm.engine = Engine::Interpreter;
-    if (options_.mode == "sandbox") vm.mode = Mode::Sandbox;
+    vm.mode = options_.mode == "sandbox" ? Mode::Sandbox : Mode::Verified;
     vm.policy = options_.policy == "linux"      ? Policy::Linux
                 : options_.policy == "extended" ? Policy::Extended
                 : options_.policy == "strict"   ? Policy::Strict

@@ -120,9 +120,9 @@ std::string with_commas(uint64_t value) {
 }
 
 std::string rate(double per_second) {
-    if (per_second >= 1e9) return printed("%.2f G", per_second / 1e9);
-    if (per_second >= 1e6) return printed("%.2f M", per_second / 1e6);
-    if (per_second >= 1e4) return printed("%.1f k", per_second / 1e3);
+    if (per_second >= 1e9) return printed("%.2f G ", per_second / 1e9);
+    if (per_second >= 1e6) return printed("%.2f M ", per_second / 1e6);
+    if (per_second >= 1e4) return printed("%.1f k ", per_second / 1e3);
     return printed("%.0f ", per_second);
 }
 

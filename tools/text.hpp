@@ -26,7 +26,7 @@ Result<std::pair<std::string, std::string>> split_pair(std::string_view text,
 
 std::string to_hex(std::span<const std::byte> bytes);
 std::string with_commas(uint64_t value);   // 1234567 -> "1,234,567"
-std::string rate(double per_second);       // 3210000 -> "3.21 M"
+std::string rate(double per_second);       // 3210000 -> "3.21 M ", a unit follows
 std::string duration(double nanoseconds);  // 1234 -> "1.23 us"
 // Control characters and bytes that are not UTF-8 as \xNN, so that no name can drive a terminal.
 std::string escaped(std::string_view text);

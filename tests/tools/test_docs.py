@@ -37,8 +37,12 @@ def steps(block):
 def comparable(line):
     """A line without what differs from run to run."""
     line = re.sub(r"\d[\d,.]* (ns|us|ms|s)\b", "TIME", line)
-    line = re.sub(r"\d[\d,.]* [kMG]?(packets/s)", r"RATE \1", line)
+    line = re.sub(r"\d[\d,.]* ([kMG] )?(packets/s)", r"RATE \2", line)
     line = re.sub(r"/usr/lib/[^/]+/", "/usr/lib/ARCH/", line)
+    line = re.sub(r"/\S*/tools/examples/", "tools/examples/", line)
+    line = re.sub(r"\b(interp|jit)\b", "ENGINE", line)
+    line = re.sub(r"\b(sandbox|verified)\b", "MODE", line)
+    line = re.sub(r"\d[\d,]* processed", "N processed", line)
     return re.sub(r"\s+", " ", line).strip()
 
 
