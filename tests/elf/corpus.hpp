@@ -2,13 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 namespace skep::test {
 
-inline std::vector<std::string> corpus(const std::string& root) {
+// Those under `root`, or under $SKEP_CORPUS: the larger set that `corpus.py --long` makes.
+inline std::vector<std::string> corpus(std::string root) {
+    if (const char* other = std::getenv("SKEP_CORPUS")) root = other;
     std::vector<std::string> files;
     std::error_code error;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root, error))

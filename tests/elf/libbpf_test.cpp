@@ -67,8 +67,6 @@ void compare_programs(const Object& object, bpf_object* oracle, const std::strin
         EXPECT_EQ(static_cast<uint32_t>(mine.type->kind), type) << file << ": " << mine.section;
         EXPECT_EQ(mine.attach_type, bpf_program__expected_attach_type(p))
             << file << ": " << mine.section;
-        EXPECT_EQ(mine.sleepable, (bpf_program__flags(p) & BPF_F_SLEEPABLE) != 0)
-            << file << ": " << mine.section;
     }
     EXPECT_EQ(i, object.programs().size()) << file;
 }
