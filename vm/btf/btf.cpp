@@ -250,6 +250,13 @@ std::optional<uint32_t> Btf::size_of(uint32_t id) const {
     return static_cast<uint32_t>(size * flat.count);
 }
 
+uint64_t Btf::bits_of(const BtfMember& member) const {
+    if (member.bit_size != 0) return member.bit_size;
+    const BtfType t = resolved(member.type);
+    if (t.is(BtfKind::Int)) return uint64_t{t.int_info().offset} + t.int_info().bits;
+    return uint64_t{size_of(member.type).value_or(0)} * 8;
+}
+
 std::optional<uint32_t> Btf::align_of(uint32_t id) const {
     uint32_t budget = kMaxWalkSteps;
     return align_of(id, budget);
@@ -328,14 +335,16 @@ std::optional<BtfField> Btf::field_at(uint32_t id, uint32_t offset) const {
         for (uint32_t i = 0; i < t.count() && !found; ++i) {
             const BtfMember m = t.member(i);
             const uint64_t at = start + m.offset();
-            const uint32_t bytes = m.bit_size != 0 ? (m.bit_offset % 8 + m.bit_size + 7) / 8
-                                                   : size_of(m.type).value_or(0);
+            const uint64_t bits = bits_of(m);
+            const uint32_t whole = size_of(m.type).value_or(0);
+            const bool bit_field = m.bit_offset % 8 != 0 || bits != uint64_t{whole} * 8;
+            const uint32_t bytes = static_cast<uint32_t>((m.bit_offset % 8 + bits + 7) / 8);
             if (offset < at || offset - at >= bytes) continue;
             if (!m.name.empty()) {
                 if (!field.path.empty()) field.path += '.';
                 field.path += m.name;
             }
-            if (m.bit_size != 0) {
+            if (bit_field) {
                 field.type = resolve(m.type);
                 field.offset = static_cast<uint32_t>(at);
                 field.size = bytes;

@@ -181,6 +181,9 @@ public:
     // Bytes of a value of the type; nothing for void, functions and forward declarations.
     std::optional<uint32_t> size_of(uint32_t id) const;
     std::optional<uint32_t> align_of(uint32_t id) const;
+    // Bits that a member takes from its bit_offset on; 0 without a known size. Compilers before
+    // kind_flag described a bit field by an integer type with fewer bits than its bytes have.
+    uint64_t bits_of(const BtfMember& member) const;
     // An array of arrays as one: innermost element (unresolved) and the product of the counts.
     // Anything else: itself, once.
     struct Flat {

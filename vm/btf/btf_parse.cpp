@@ -349,23 +349,13 @@ private:
         const uint64_t bits = uint64_t{t.size()} * 8;
         for (uint32_t i = 0; i < t.count(); ++i) {
             const BtfMember m = t.member(i);
-            // A bit field is inside if its bits are, whatever the size of its declared type.
-            const uint64_t size = m.bit_size != 0 ? m.bit_size
-                                  : m.bit_offset % 8 != 0
-                                      ? 1
-                                      : uint64_t{btf_->size_of(m.type).value_or(0)} * 8;
-            if (m.bit_offset + size > bits && !is_old_bitfield(m))
+            const uint64_t size = btf_->bits_of(m);
+            if (m.bit_offset + size > bits)
                 return bad(t.id(), "member " + std::to_string(i) + " '" + std::string(m.name) +
                                        "' ends after its parent's " + std::to_string(t.size()) +
                                        " bytes");
         }
         return {};
-    }
-
-    // Compilers before kind_flag described a bit field by an integer type with fewer bits.
-    bool is_old_bitfield(const BtfMember& m) const {
-        const BtfType t = btf_->resolved(m.type);
-        return t.is(BtfKind::Int) && t.int_info().bits < t.size() * 8;
     }
 
     struct Frame {
