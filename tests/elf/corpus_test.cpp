@@ -37,6 +37,13 @@ bool is_explained(const Error& error) {
     }
 }
 
+// Objects that libbpf refuses for the same reason: parts that a linker has yet to put together, and
+// one that is wrong on purpose.
+bool is_no_object(const Error& error) {
+    return error.message.find("is extern; link the objects first") != std::string::npos ||
+           error.message.find("unknown pinning 2") != std::string::npos;
+}
+
 TEST(Corpus, EveryProgramOfEveryObjectLinks) {
     const auto files = test::corpus(SKEP_CORPUS);
     if (files.empty()) GTEST_SKIP() << "no eBPF objects on this machine";
@@ -45,7 +52,10 @@ TEST(Corpus, EveryProgramOfEveryObjectLinks) {
     for (const std::string& file : files) {
         auto object = Object::open_file(file, options());
         if (!object) {
-            ADD_FAILURE() << object.error().to_string();
+            if (is_no_object(object.error()))
+                std::printf("  %s\n", object.error().to_string().c_str());
+            else
+                ADD_FAILURE() << object.error().to_string();
             continue;
         }
         ++objects;

@@ -252,6 +252,28 @@ TEST(Elf, LegacyMapsOfAnySize) {
     EXPECT_EQ(error_of(elf).code, ErrorCode::BadMapDef);
 }
 
+// The first BTF-defined maps: `struct { __u32 type; ... } m SEC(".maps") = {.type = ...};`.
+TEST(Elf, MapDefinitionsWithInitialisedNumbers) {
+    ElfBuilder elf;
+    std::string value;
+    for (const uint32_t w : {1u, 64u, 0u, 0u}) value.append(reinterpret_cast<const char*>(&w), 4);
+    const uint16_t maps = elf.section(".maps", 1, 3, value);
+    elf.symbol({"m", 1, 1, maps, 0, 16});
+    test::BtfBuilder b;
+    const uint32_t u = b.add_int("__u32", 4), key = b.add("", 2, 0, u);
+    const uint32_t def =
+        b.add("", 4, 3, 16,
+              {b.string("type"), u, 0, b.string("max_entries"), u, 32, b.string("key"), key, 64});
+    const uint32_t var = b.add("m", 14, 0, def, {1});
+    b.add(".maps", 15, 1, 0, {var, 0, 16});
+    elf.section(".BTF", 1, 0, b.bytes());
+    auto object = open(elf);
+    ASSERT_TRUE(object) << object.error().to_string();
+    EXPECT_EQ(object->maps().at(0).type, MapType::Hash);
+    EXPECT_EQ(object->maps().at(0).max_entries, 64u);
+    EXPECT_EQ(object->maps().at(0).key_size, 4u);
+}
+
 TEST(Elf, UnknownSectionsLinkOnlyWithAType) {
     ElfBuilder elf;
     const uint16_t code = elf.code("my_section", {mov(0, 0), kExitInsn});

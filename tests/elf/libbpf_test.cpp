@@ -105,9 +105,12 @@ TEST(Libbpf, MakesTheSameProgramsAndMaps) {
         int error = 0;
         const OracleObject oracle = open_oracle(file, error);
         auto object = Object::open_file(file, options());
-        ASSERT_TRUE(object) << object.error().to_string();
         if (!oracle) {
-            refused.push_back(file);
+            if (object) refused.push_back(file);
+            continue;
+        }
+        if (!object) {
+            ADD_FAILURE() << object.error().to_string();
             continue;
         }
         ++compared;
@@ -205,7 +208,10 @@ TEST(Libbpf, RelocatesToTheSameInstructions) {
             bpf_object__for_each_program(p, oracle.get()) bpf_program__set_autoload(p, true);
             error = bpf_object__load(oracle.get());
             auto object = Object::open_file(file, options());
-            ASSERT_TRUE(object) << object.error().to_string();
+            if (!object) {
+                ADD_FAILURE() << object.error().to_string();
+                error = -ENOEXEC;
+            }
             size_t i = 0;
             if (error != -ECANCELED) {
                 skipped.push_back(file + ": " + std::strerror(-error));

@@ -92,10 +92,12 @@ Result<void> Object::Impl::read_maps() {
 namespace {
 
 // One member of a map definition: `int (*name)[N]` holds a number, `T *name` a type, `T *name[]`
-// initial entries, and an enum with one enumerator a 64-bit number.
+// initial entries, and an enum with one enumerator a 64-bit number. The first BTF-defined maps
+// (Linux 5.2) had numbers as initialised integers: their values are in the section.
 struct DefinitionReader {
     const Btf& btf;
     std::string_view map;
+    ByteView initial;  // of the definition's variable; empty for inner maps
 
     std::unexpected<Error> bad(std::string message) const {
         return fail(ErrorCode::BadMapDef, "map '" + std::string(map) + "': " + std::move(message));
@@ -103,6 +105,8 @@ struct DefinitionReader {
 
     Result<uint32_t> number(const BtfMember& m) const {
         const BtfType pointer = btf.resolved(m.type);
+        if (pointer.is(BtfKind::Int) && pointer.size() == 4)
+            if (const auto number = initial.read<uint32_t>(m.offset())) return *number;
         const BtfType array = pointer.is(BtfKind::Ptr) ? btf.resolved(pointer.type()) : BtfType();
         if (!array.is(BtfKind::Array))
             return bad("'" + std::string(m.name) + "' is of type '" + btf.type_name(m.type) +
@@ -155,7 +159,12 @@ Result<MapDef> Object::Impl::parse_map_def(std::string map_name, uint32_t struct
                                            MapPlace& place) const {
     MapDef def;
     def.name = std::move(map_name);
-    const DefinitionReader read{*btf, def.name};
+    ByteView initial;
+    if (place.section != 0)
+        initial = ByteView(elf.sections()[place.section].data)
+                      .sub(place.offset, place.size)
+                      .value_or(ByteView());
+    const DefinitionReader read{*btf, def.name, initial};
     const BtfType t = btf->type(struct_id);
     uint32_t number = 0;
     for (uint32_t i = 0; i < t.count(); ++i) {
