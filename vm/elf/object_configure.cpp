@@ -116,7 +116,7 @@ Result<void> Object::set_map_size(std::string_view map, uint32_t max_entries) {
             ErrorCode::InvalidArgument,
             "map '" + std::string(map) + "' holds a data section; its size is the section's",
             impl_->where({}));
-    impl_->maps[index].max_entries = max_entries;
+    impl_->maps[index].max_entries = ring_bytes(impl_->maps[index].type, max_entries);
     return {};
 }
 

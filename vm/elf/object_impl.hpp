@@ -133,6 +133,7 @@ struct Object::Impl {
     void add_map(MapDef def, MapPlace place);
     Result<MapDef> parse_map_def(std::string name, uint32_t struct_id, MapPlace& place) const;
     Result<void> read_btf_entries(size_t map);
+    void set_struct_ops_member(uint32_t struct_id, uint64_t offset, std::string_view program);
     BtfType find_datasec(std::string_view name) const;  // void if there is none
 
     // --- looking up ---
@@ -177,6 +178,9 @@ struct PlacedVariable {
 };
 Result<std::vector<SpecialField>> special_fields(const Btf& btf,
                                                  std::span<const PlacedVariable> variables);
+
+// The size that a ring buffer gets when `bytes` are asked for; other maps: `bytes`.
+uint32_t ring_bytes(MapType type, uint32_t bytes);
 
 // A linked program before decoding: what tests compare with libbpf's.
 struct LinkedSlots {

@@ -1,6 +1,7 @@
 // Maps of an object, in libbpf's order: .maps, legacy maps, data sections, .kconfig, struct_ops.
 
 #include <algorithm>
+#include <bit>
 
 #include "vm/base/try.hpp"
 #include "vm/elf/object_impl.hpp"
@@ -155,6 +156,14 @@ bool holds_maps(MapType type) {
 
 }  // namespace
 
+// Ring buffers are whole pages, and a power of two of them: libbpf rounds up.
+uint32_t ring_bytes(MapType type, uint32_t bytes) {
+    constexpr uint32_t kPage = 4096, kLargest = 1u << 31;
+    if (type != MapType::Ringbuf && type != MapType::UserRingbuf) return bytes;
+    if (bytes == 0 || bytes > kLargest) return bytes;
+    return std::max(std::bit_ceil(bytes), kPage);
+}
+
 Result<MapDef> Object::Impl::parse_map_def(std::string map_name, uint32_t struct_id,
                                            MapPlace& place) const {
     MapDef def;
@@ -216,6 +225,7 @@ Result<MapDef> Object::Impl::parse_map_def(std::string map_name, uint32_t struct
     if ((holds_maps(def.type) || def.type == MapType::ProgArray) && def.value_size == 0)
         def.value_size = 4;
     if (holds_maps(def.type) && def.key_size == 0) def.key_size = 4;
+    def.max_entries = ring_bytes(def.type, def.max_entries);
     if (def.key_btf != 0 || def.value_btf != 0) def.btf = btf;
     if (def.value_btf != 0) {
         SKEP_TRY(def.fields, special_fields(*btf, def.value_btf));
@@ -548,9 +558,21 @@ Result<void> Object::Impl::read_btf_entries(size_t index) {
         if (name.empty())
             return bad(holds_maps(def.type) ? "is not a map of this object"
                                             : "is not a program of this object");
+        if (place.origin == MapOrigin::StructOps) set_struct_ops_member(place.struct_id, at, name);
         def.init.push_back({static_cast<uint32_t>(slot), std::move(name)});
     }
     return {};
+}
+
+// As libbpf: the attach type of a struct_ops program is the index of the member that it implements.
+void Object::Impl::set_struct_ops_member(uint32_t struct_id, uint64_t offset,
+                                         std::string_view program) {
+    const BtfType t = btf->type(struct_id);
+    for (uint32_t i = 0; i < t.count(); ++i) {
+        if (uint64_t{t.member(i).bit_offset} != offset * 8) continue;
+        for (ObjectProgram& p : programs)
+            if (p.name == program) p.attach_type = i;
+    }
 }
 
 }  // namespace skep
