@@ -274,6 +274,26 @@ TEST(Elf, MapDefinitionsWithInitialisedNumbers) {
     EXPECT_EQ(object->maps().at(0).key_size, 4u);
 }
 
+// A section with as many variables as BTF can list and a file full of symbols: what is looked up
+// for each of the one must not walk all of the other.
+TEST(Elf, ManyVariablesAndSymbolsStayLinear) {
+    ElfBuilder elf;
+    const uint16_t data = elf.section(".data", 1, 3, std::string(64, '\0'));
+    for (uint32_t i = 0; i < 20000; ++i) elf.symbol({"s" + std::to_string(i), 1, 1, data, 8, 8});
+    test::BtfBuilder b;
+    const uint32_t u = b.add_int("u64", 8), var = b.add("t", 14, 0, u, {1});
+    std::vector<uint32_t> entries;
+    for (uint32_t i = 0; i < 60000; ++i) entries.insert(entries.end(), {var, 0, 8});
+    b.add(".data", 15, 60000, 0, entries);
+    elf.section(".BTF", 1, 0, b.bytes());
+    const std::string bytes = elf.bytes();
+    const auto start = std::chrono::steady_clock::now();
+    auto object = open(bytes);
+    ASSERT_TRUE(object) << object.error().to_string();
+    EXPECT_EQ(object->globals().size(), 60000u);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+}
+
 TEST(Elf, UnknownSectionsLinkOnlyWithAType) {
     ElfBuilder elf;
     const uint16_t code = elf.code("my_section", {mov(0, 0), kExitInsn});

@@ -211,18 +211,24 @@ Result<std::shared_ptr<const Btf>> load_elf_btf(Bytes bytes) {
     return Btf::parse(section);
 }
 
+namespace {
+
+bool is_elf(Bytes bytes) {
+    constexpr uint32_t kElfMagic = 0x464c457f;
+    return ByteView(bytes).read<uint32_t>(0) == kElfMagic;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const Btf>> load_btf(std::span<const std::byte> bytes) {
-    const auto magic = ByteView(bytes).read<uint32_t>(0);
-    if (magic == 0x464c457f) return load_elf_btf(bytes);
-    return Btf::parse(bytes);
+    return is_elf(bytes) ? load_elf_btf(bytes) : Btf::parse(bytes);
 }
 
 Result<std::shared_ptr<const Btf>> load_btf(const std::string& path) {
-    SKEP_TRY(std::string bytes, os::read_file(path));
-    if (!bytes.starts_with("\x7f"
-                           "ELF"))
-        return Btf::parse(std::move(bytes));
-    return load_elf_btf(std::as_bytes(std::span(bytes)));
+    auto bytes = os::read_file(path);
+    if (!bytes) return std::unexpected(std::move(bytes).error());
+    const Bytes view = std::as_bytes(std::span(*bytes));
+    return is_elf(view) ? load_elf_btf(view) : Btf::parse(*std::move(bytes));
 }
 
 }  // namespace skep

@@ -38,9 +38,8 @@ std::unordered_map<std::string_view, BtfExtern> btf_externs(const Btf& btf) {
 }  // namespace
 
 const ObjectExternSymbol* Object::Impl::extern_of(uint32_t symbol) const {
-    for (const ObjectExternSymbol& e : externs)
-        if (e.symbol == symbol) return &e;
-    return nullptr;
+    const int32_t index = symbol < extern_by_symbol.size() ? extern_by_symbol[symbol] : -1;
+    return index < 0 ? nullptr : &externs[static_cast<size_t>(index)];
 }
 
 Result<void> Object::Impl::read_externs() {
@@ -87,6 +86,9 @@ Result<void> Object::Impl::read_externs() {
         }
         return a.name < b.name;
     });
+    extern_by_symbol.assign(externs.empty() ? 0 : elf.symbols().size(), -1);
+    for (size_t i = 0; i < externs.size(); ++i)
+        extern_by_symbol[externs[i].symbol] = static_cast<int32_t>(i);
     return {};
 }
 

@@ -83,6 +83,11 @@ struct Object::Impl {
     std::string_view license;
     std::optional<uint32_t> version;
 
+    // Symbols of real sections, by section, then name: what is looked up for each variable or
+    // section must not walk all symbols of a file that has as many of both as fit.
+    std::vector<const elf::Symbol*> symbols;
+    std::vector<int32_t> extern_by_symbol;  // index into externs, -1 = none
+
     std::vector<ObjectCode> functions;
     std::vector<ObjectProgram> programs;
     std::vector<uint32_t> program_function;  // index into functions, by program
@@ -114,6 +119,7 @@ struct Object::Impl {
     // --- opening ---
     Result<void> open();
     Result<void> read_special_sections();
+    void sort_symbols();
     Result<void> read_relocations();
     Result<void> read_functions();
     Result<void> read_section_functions(uint32_t section,
@@ -133,13 +139,14 @@ struct Object::Impl {
     void add_map(MapDef def, MapPlace place);
     Result<MapDef> parse_map_def(std::string name, uint32_t struct_id, MapPlace& place) const;
     Result<void> read_btf_entries(size_t map);
-    void set_struct_ops_member(uint32_t struct_id, uint64_t offset, std::string_view program);
+    void set_struct_ops_member(uint32_t struct_id, uint64_t offset, uint32_t function);
     BtfType find_datasec(std::string_view name) const;  // void if there is none
 
     // --- looking up ---
     // Where a variable of a section lies, by its symbol where BTF does not know.
     uint64_t variable_offset(const BtfSectionVar& var, const BtfType& datasec,
                              const elf::Section& section) const;
+    std::span<const elf::Symbol* const> symbols_of(uint32_t section) const;
     const elf::Symbol* find_symbol(std::string_view name, uint32_t section) const;
     // The function that starts at / contains a slot of a section; -1 = none.
     int32_t function_at(uint32_t section, uint64_t slot) const;
@@ -229,8 +236,9 @@ void Object::Impl::for_each_global(F&& f) const {
             }
             continue;
         }
-        for (const elf::Symbol& s : elf.symbols()) {
-            if (s.section != place.section || s.type != elf::SymbolType::Object) continue;
+        for (const elf::Symbol* symbol : symbols_of(place.section)) {
+            const elf::Symbol& s = *symbol;
+            if (s.type != elf::SymbolType::Object) continue;
             if (s.value > section.size || s.size > section.size - s.value) continue;
             f(ObjectGlobal{s.name,
                            section.name,

@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint64_t kMaxDataBytes = uint64_t{1} << 30;  // of one data section
 constexpr size_t kMaxMaps = 4096;
-constexpr uint32_t kLinkFlag = 1u << 13;  // BPF_F_LINK, of struct_ops maps
+constexpr uint32_t kMaxStructOpsMembers = 256;  // sched_ext's, the largest, has about 40
+constexpr uint32_t kLinkFlag = 1u << 13;        // BPF_F_LINK, of struct_ops maps
 
 bool is_legacy_section(std::string_view name) {
     return name == "maps" || name.starts_with("maps/");
@@ -43,12 +44,6 @@ BtfType Object::Impl::find_datasec(std::string_view name) const {
     for (const uint32_t id : datasecs)
         if (btf->type(id).name() == name) return btf->type(id);
     return BtfType();
-}
-
-const elf::Symbol* Object::Impl::find_symbol(std::string_view symbol, uint32_t section) const {
-    for (const elf::Symbol& s : elf.symbols())
-        if (s.section == section && s.name == symbol) return &s;
-    return nullptr;
 }
 
 // clang leaves the offsets of globals to relocations, which name them; those of statics it writes.
@@ -287,16 +282,15 @@ Result<void> Object::Impl::read_legacy_maps() {
     });
     for (const elf::Section& s : elf.sections()) {
         if (s.type != elf::kShtProgbits || !is_legacy_section(s.name) || s.is_exec()) continue;
-        std::vector<const elf::Symbol*> symbols;
-        for (const elf::Symbol& symbol : elf.symbols())
-            if (symbol.section == s.index && symbol.type != elf::SymbolType::Section &&
-                symbol.type != elf::SymbolType::File)
-                symbols.push_back(&symbol);
-        std::stable_sort(symbols.begin(), symbols.end(),
+        std::vector<const elf::Symbol*> chosen;
+        for (const elf::Symbol* symbol : symbols_of(s.index))
+            if (symbol->type != elf::SymbolType::Section && symbol->type != elf::SymbolType::File)
+                chosen.push_back(symbol);
+        std::stable_sort(chosen.begin(), chosen.end(),
                          [](const auto* a, const auto* b) { return a->value < b->value; });
-        for (size_t i = 0; i < symbols.size(); ++i) {
-            const elf::Symbol& symbol = *symbols[i];
-            const uint64_t end = i + 1 < symbols.size() ? symbols[i + 1]->value : s.size;
+        for (size_t i = 0; i < chosen.size(); ++i) {
+            const elf::Symbol& symbol = *chosen[i];
+            const uint64_t end = i + 1 < chosen.size() ? chosen[i + 1]->value : s.size;
             const uint64_t size =
                 symbol.size != 0 ? symbol.size : end - std::min(end, symbol.value);
             const auto data = ByteView(s.data).sub(symbol.value, size);
@@ -546,33 +540,34 @@ Result<void> Object::Impl::read_btf_entries(size_t index) {
         const bool included = old_binutils && symbol.type != elf::SymbolType::Section;
         const uint64_t target = (included ? 0 : symbol.value) + addend;
         std::string name;
+        int32_t function = -1;
         if (symbol.section < relocations.size() && symbol.section != 0) {
             if (const int32_t map = map_at(symbol.section, target);
                 map >= 0 && holds_maps(def.type)) {
                 name = maps[static_cast<size_t>(map)].name;
-            } else if (const int32_t f = function_at(symbol.section, target / 8);
-                       f >= 0 && !holds_maps(def.type)) {
-                name = std::string(functions[static_cast<size_t>(f)].name);
+            } else if (function = function_at(symbol.section, target / 8);
+                       function >= 0 && !holds_maps(def.type)) {
+                name = std::string(functions[static_cast<size_t>(function)].name);
             }
         }
         if (name.empty())
             return bad(holds_maps(def.type) ? "is not a map of this object"
                                             : "is not a program of this object");
-        if (place.origin == MapOrigin::StructOps) set_struct_ops_member(place.struct_id, at, name);
+        if (place.origin == MapOrigin::StructOps && function >= 0)
+            set_struct_ops_member(place.struct_id, at, static_cast<uint32_t>(function));
         def.init.push_back({static_cast<uint32_t>(slot), std::move(name)});
     }
     return {};
 }
 
 // As libbpf: the attach type of a struct_ops program is the index of the member that it implements.
-void Object::Impl::set_struct_ops_member(uint32_t struct_id, uint64_t offset,
-                                         std::string_view program) {
+void Object::Impl::set_struct_ops_member(uint32_t struct_id, uint64_t offset, uint32_t function) {
+    const auto it = std::lower_bound(program_function.begin(), program_function.end(), function);
+    if (it == program_function.end() || *it != function) return;
     const BtfType t = btf->type(struct_id);
-    for (uint32_t i = 0; i < t.count(); ++i) {
-        if (uint64_t{t.member(i).bit_offset} != offset * 8) continue;
-        for (ObjectProgram& p : programs)
-            if (p.name == program) p.attach_type = i;
-    }
+    for (uint32_t i = 0; i < t.count() && i < kMaxStructOpsMembers; ++i)
+        if (uint64_t{t.member(i).bit_offset} == offset * 8)
+            programs[static_cast<size_t>(it - program_function.begin())].attach_type = i;
 }
 
 }  // namespace skep

@@ -73,6 +73,7 @@ Where Object::Impl::where(std::string_view section, std::string_view program, in
 Result<void> Object::Impl::open() {
     SKEP_TRY(elf, elf::Elf::parse(std::as_bytes(std::span(bytes))));
     SKEP_CHECK(read_special_sections());
+    sort_symbols();
     SKEP_CHECK(read_relocations());
     SKEP_CHECK(read_functions());
     SKEP_CHECK(read_programs());
@@ -183,26 +184,32 @@ Result<void> Object::Impl::read_relocations() {
 // --- functions
 // --------------------------------------------------------------------------------------
 
-Result<void> Object::Impl::read_functions() {
-    // Symbols by section, so that many sections with many symbols stay linear.
-    std::vector<const elf::Symbol*> symbols;
-    for (const elf::Symbol& s : elf.symbols()) {
-        const bool old = s.type == elf::SymbolType::NoType && s.bind != elf::Bind::Local;
-        if (s.type != elf::SymbolType::Func && !old) continue;
-        if (s.section == 0 || s.section >= elf.sections().size()) continue;
-        if (is_code(elf.sections()[s.section])) symbols.push_back(&s);
-    }
+void Object::Impl::sort_symbols() {
+    for (const elf::Symbol& s : elf.symbols())
+        if (s.section != 0 && s.section < elf.sections().size()) symbols.push_back(&s);
     std::stable_sort(symbols.begin(), symbols.end(), [](const auto* a, const auto* b) {
-        return a->section != b->section ? a->section < b->section : a->value < b->value;
+        return a->section != b->section ? a->section < b->section : a->name < b->name;
     });
-    auto begin = symbols.begin();
-    for (const elf::Section& s : elf.sections()) {
-        if (!is_code(s)) continue;
-        const auto end =
-            std::find_if(begin, symbols.end(), [&](const auto* p) { return p->section > s.index; });
-        SKEP_CHECK(read_section_functions(s.index, std::span(begin, end)));
-        begin = end;
-    }
+}
+
+std::span<const elf::Symbol* const> Object::Impl::symbols_of(uint32_t section) const {
+    const auto begin = std::lower_bound(symbols.begin(), symbols.end(), section,
+                                        [](const auto* p, uint32_t s) { return p->section < s; });
+    const auto end = std::upper_bound(begin, symbols.end(), section,
+                                      [](uint32_t s, const auto* p) { return s < p->section; });
+    return {begin, end};
+}
+
+const elf::Symbol* Object::Impl::find_symbol(std::string_view symbol, uint32_t section) const {
+    const auto all = symbols_of(section);
+    const auto it = std::lower_bound(all.begin(), all.end(), symbol,
+                                     [](const auto* p, std::string_view n) { return p->name < n; });
+    return it != all.end() && (*it)->name == symbol ? *it : nullptr;
+}
+
+Result<void> Object::Impl::read_functions() {
+    for (const elf::Section& s : elf.sections())
+        if (is_code(s)) SKEP_CHECK(read_section_functions(s.index, symbols_of(s.index)));
     read_function_types();
     return {};
 }
@@ -210,29 +217,36 @@ Result<void> Object::Impl::read_functions() {
 // Functions are FUNC symbols; old LLVM's have no type, so without any FUNC every global symbol is
 // one, and a section without symbols is one as a whole.
 Result<void> Object::Impl::read_section_functions(uint32_t section,
-                                                  std::span<const elf::Symbol* const> symbols) {
+                                                  std::span<const elf::Symbol* const> all) {
     const elf::Section& s = elf.sections()[section];
-    const bool typed = std::any_of(symbols.begin(), symbols.end(),
+    const bool typed = std::any_of(all.begin(), all.end(),
                                    [](const auto* p) { return p->type == elf::SymbolType::Func; });
     const auto bad = [&](std::string_view name, std::string_view what) {
         return fail(ErrorCode::BadSymbol,
                     "function '" + std::string(name) + "' " + std::string(what), where(s.name));
     };
     std::vector<const elf::Symbol*> chosen;
-    for (const elf::Symbol* p : symbols)
-        if (!typed || p->type == elf::SymbolType::Func) chosen.push_back(p);
+    for (const elf::Symbol* p : all) {
+        const bool old = p->type == elf::SymbolType::NoType && p->bind != elf::Bind::Local;
+        if (typed ? p->type == elf::SymbolType::Func : old) chosen.push_back(p);
+    }
+    // Of several at one place, the first of the symbol table stays the first.
+    std::sort(chosen.begin(), chosen.end(), [](const auto* a, const auto* b) {
+        return a->value != b->value ? a->value < b->value : a->index < b->index;
+    });
     if (chosen.empty()) {
         if (s.size % 8 != 0) return bad(s.name, "is no whole number of 8-byte slots");
         functions.push_back({s.name, section, 0, static_cast<uint32_t>(s.size / 8), true, 0});
         return {};
     }
-    for (size_t i = 0; i < chosen.size(); ++i) {
-        const elf::Symbol& f = *chosen[i];
+    for (const elf::Symbol* symbol : chosen) {
+        const elf::Symbol& f = *symbol;
         uint64_t size = f.size;
         if (size == 0) {  // not said: up to the next one
-            size_t next = i + 1;
-            while (next < chosen.size() && chosen[next]->value == f.value) ++next;
-            const uint64_t end = next < chosen.size() ? chosen[next]->value : s.size;
+            const auto next =
+                std::upper_bound(chosen.begin(), chosen.end(), f.value,
+                                 [](uint64_t value, const auto* p) { return value < p->value; });
+            const uint64_t end = next != chosen.end() ? (*next)->value : s.size;
             if (end >= f.value) size = end - f.value;
         }
         const std::string_view name = f.name.empty() ? s.name : f.name;
