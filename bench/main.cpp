@@ -1,0 +1,137 @@
+// skep_bench: every engine on every kernel, in one process.
+//
+//   skep_bench                            the table: ns per executed BPF instruction, ratio to
+//   native skep_bench --check                    only compare results (what ctest runs) skep_bench
+//   --benchmark_filter=sha256  Google Benchmark's options work as usual
+//
+// Every engine's result and memory must equal the reference interpreter's before anything is timed.
+// Repetitions of all benchmarks are interleaved at random and pinned to one CPU; the table shows
+// medians of the repetitions. ns per instruction divides by what the reference counted.
+#include <benchmark/benchmark.h>
+#include <cstdio>
+#include <cstring>
+#include <sched.h>
+#include <string>
+#include <vector>
+
+#include "bench/engines.hpp"
+#include "bench/kernels.hpp"
+#include "bench/report.hpp"
+#include "tests/support/reference.hpp"
+#include "vm/isa/codec.hpp"
+
+namespace skep::bench {
+namespace {
+
+// What a kernel must give, counted by the reference.
+struct Expected {
+    uint64_t r0 = 0;
+    uint64_t executed = 0;
+    std::vector<uint8_t> memory;
+};
+
+Result<Expected> reference(const Kernel& kernel) {
+    auto insns = decode(kernel.slots);
+    if (!insns) return std::unexpected(insns.error());
+    Expected expected;
+    expected.memory = fresh_memory();
+    const auto result = test::run_raw(*insns, expected.memory);
+    if (result.trap != TrapCode::None) {
+        return fail(ErrorCode::Internal, "trapped: " + std::string(text_of(result.trap)),
+                    Where{.slot = result.slot});
+    }
+    expected.r0 = result.r0;
+    expected.executed = result.executed;
+    return expected;
+}
+
+// Loads the kernel and compares two runs, the second on what the first left behind.
+Result<std::unique_ptr<Runner>> load_checked(const Engine& engine, const Kernel& kernel,
+                                             const Expected& expected) {
+    auto runner = engine.load(kernel);
+    if (!runner) return runner;
+    std::vector<uint8_t> memory = fresh_memory();
+    for (int round = 0; round < 2; ++round) {
+        const auto r0 = (*runner)->check(memory);
+        if (!r0) return std::unexpected(r0.error());
+        if (*r0 != expected.r0 || memory != expected.memory) {
+            return fail(ErrorCode::Internal,
+                        "r0 is " + std::to_string(*r0) + ", the reference says " +
+                            std::to_string(expected.r0) +
+                            (memory == expected.memory ? "" : "; memory differs"));
+        }
+    }
+    return runner;
+}
+
+void time_runs(benchmark::State& state, Runner& runner) {
+    std::vector<uint8_t> memory = fresh_memory();
+    for (auto _ : state) benchmark::DoNotOptimize(runner.run(memory));
+}
+
+// The last CPU that the process may use: the first one serves more interrupts.
+void pin_to_one_cpu() {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+    for (int cpu = CPU_SETSIZE - 1; cpu >= 0; --cpu) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof(one), &one);
+        return;
+    }
+}
+
+int run(int argc, char** argv) {
+    const bool only_check = argc > 1 && std::strcmp(argv[1], "--check") == 0;
+    const std::vector<Kernel> all = kernels();
+    std::vector<TableReporter::Row> rows;
+    std::vector<std::unique_ptr<Runner>> runners;
+    int failures = 0;
+    for (const Kernel& kernel : all) {
+        const auto expected = reference(kernel);
+        if (!expected) {
+            std::fprintf(stderr, "%s: %s\n", std::string(kernel.name).c_str(),
+                         expected.error().to_string().c_str());
+            ++failures;
+            continue;
+        }
+        rows.push_back({std::string(kernel.name), kernel.group, expected->executed});
+        for (const Engine& engine : engines()) {
+            auto runner = load_checked(engine, kernel, *expected);
+            const std::string name = std::string(kernel.name) + "/" + std::string(engine.name);
+            if (!runner) {
+                std::fprintf(stderr, "%s: %s\n", name.c_str(), runner.error().to_string().c_str());
+                ++failures;
+                continue;
+            }
+            Runner& loaded = *runners.emplace_back(*std::move(runner));
+            benchmark::RegisterBenchmark(
+                name.c_str(), [&loaded](benchmark::State& state) { time_runs(state, loaded); });
+        }
+    }
+    std::printf("%zu kernels, %zu engines, %d failures\n", rows.size(), engines().size(), failures);
+    if (only_check) return failures == 0 ? 0 : 1;
+
+    // Defaults first, so that the command line can change them.
+    std::string defaults[] = {"--benchmark_repetitions=7", "--benchmark_min_time=0.005",
+                              "--benchmark_enable_random_interleaving=true"};
+    std::vector<char*> arguments{argv[0]};
+    for (std::string& option : defaults) arguments.push_back(option.data());
+    arguments.insert(arguments.end(), argv + 1, argv + argc);
+    int count = static_cast<int>(arguments.size());
+    benchmark::Initialize(&count, arguments.data());
+    if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+    pin_to_one_cpu();
+    std::vector<std::string> names;
+    for (const Engine& engine : engines()) names.emplace_back(engine.name);
+    TableReporter reporter(std::move(rows), std::move(names));
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+    return failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace skep::bench
+
+int main(int argc, char** argv) { return skep::bench::run(argc, argv); }
