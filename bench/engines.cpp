@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include <skep/context.hpp>
+
 #include "vm/base/try.hpp"
 #include "vm/isa/codec.hpp"
 #include "vm/prog/program.hpp"

@@ -19,8 +19,6 @@ target_compile_options(skep_options INTERFACE
   # values in std::expected, where there are none; clang of what libstdc++ 12's stable_sort uses.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
   $<$<CXX_COMPILER_ID:Clang>:-Wno-deprecated-declarations>
-  # gcc 12 at -O3 sees overlaps in std::string's operator+ that cannot be (GCC PR 105651).
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<BOOL:${SKEP_WERROR}>:-Werror>)
 target_compile_definitions(skep_options INTERFACE $<$<BOOL:${SKEP_JIT}>:SKEP_HAS_JIT>)
 target_link_libraries(skep_options INTERFACE Threads::Threads)
