@@ -10,6 +10,9 @@
 #include "vm/run/lower.hpp"
 #include "vm/run/run_area.hpp"
 #include "vm/run/threaded.hpp"
+#ifdef SKEP_HAS_JIT
+#include "jit/jit.hpp"
+#endif
 
 namespace skep::bench {
 namespace {
@@ -30,7 +33,7 @@ private:
 class ImageRunner final : public Runner {
 public:
     ImageRunner(std::unique_ptr<RunArea> area, std::shared_ptr<Image> image,
-                std::unique_ptr<Code> code)
+                std::shared_ptr<const Code> code)
         : area_(std::move(area)), image_(std::move(image)), code_(std::move(code)) {
         image_->code = code_.get();
     }
@@ -49,7 +52,7 @@ public:
 private:
     std::unique_ptr<RunArea> area_;
     std::shared_ptr<Image> image_;
-    std::unique_ptr<Code> code_;
+    std::shared_ptr<const Code> code_;
 };
 
 Result<std::shared_ptr<const Program>> program_of(const Kernel& kernel) {
@@ -63,28 +66,38 @@ Result<std::unique_ptr<Runner>> load_native(const Kernel& kernel) {
     return std::make_unique<NativeRunner>(kernel);
 }
 
-Result<std::unique_ptr<Runner>> load_interpreter(const Kernel& kernel, Form form) {
+enum class Runs : uint8_t { Interpreted, Native };
+
+Result<std::shared_ptr<const Code>> build_code(const Image& image, Runs runs) {
+    if (runs == Runs::Interpreted) return ThreadedCode::build(image);
+#ifdef SKEP_HAS_JIT
+    SKEP_TRY(const auto arena, jit::CodeArena::create());
+    return jit::compile(image, arena);
+#else
+    return fail(ErrorCode::NoJit, "built without native code");
+#endif
+}
+
+template <Form kForm, Runs kRuns>
+Result<std::unique_ptr<Runner>> load_image(const Kernel& kernel) {
     SKEP_TRY(auto program, program_of(kernel));
-    // As a verified program runs: without fuel, since its work is bounded.
-    SKEP_TRY(auto image, form == Form::Sandbox
+    // Unchecked as a verified program whose work is bounded: without fuel.
+    SKEP_TRY(auto image, kForm == Form::Sandbox
                              ? lower_checked(std::move(program), nullptr, {})
                              : lower_unchecked(std::move(program), nullptr, {.fuel = false}));
-    SKEP_TRY(std::unique_ptr<Code> code, ThreadedCode::build(*image));
+    SKEP_TRY(auto code, build_code(*image, kRuns));
     SKEP_TRY(auto area, RunArea::create());
     return std::make_unique<ImageRunner>(std::move(area), std::move(image), std::move(code));
 }
 
-Result<std::unique_ptr<Runner>> load_unchecked(const Kernel& kernel) {
-    return load_interpreter(kernel, Form::Unchecked);
-}
-Result<std::unique_ptr<Runner>> load_sandbox(const Kernel& kernel) {
-    return load_interpreter(kernel, Form::Sandbox);
-}
-
 constexpr auto kEngines = std::to_array<Engine>({
     {"native", load_native},
-    {"interp", load_unchecked},
-    {"interp_sandbox", load_sandbox},
+    {"interp", load_image<Form::Unchecked, Runs::Interpreted>},
+    {"sandbox", load_image<Form::Sandbox, Runs::Interpreted>},
+#ifdef SKEP_HAS_JIT
+    {"jit", load_image<Form::Unchecked, Runs::Native>},
+    {"jit_sandbox", load_image<Form::Sandbox, Runs::Native>},
+#endif
 });
 
 }  // namespace

@@ -12,9 +12,12 @@
 #include "tests/support/reference.hpp"
 #include "vm/isa/codec.hpp"
 #include "vm/isa/disasm.hpp"
+#include "vm/prog/prog_type.hpp"
 
 namespace skep::test {
 namespace {
+
+constexpr uint32_t kSocketFilter = 1;  // BPF_PROG_TYPE_SOCKET_FILTER
 
 class KernelTest : public ::testing::Test {
 protected:
@@ -84,6 +87,33 @@ TEST_F(KernelTest, VectorsEndAsWritten) {
     EXPECT_GT(accepted, 900u);
 }
 
+// The verdicts in tests/data/verifier are Linux's.
+TEST_F(KernelTest, VerdictsAreTheKernels) {
+    size_t asked = 0;
+    const auto root = std::filesystem::path(SKEP_SOURCE_DIR) / "tests/data/verifier";
+    for (const auto& entry : std::filesystem::directory_iterator(root)) {
+        std::stringstream text;
+        text << std::ifstream(entry.path()).rdbuf();
+        const auto file = parse_test_file(text.str());
+        ASSERT_TRUE(file.has_value()) << entry.path();
+        for (const TestCase& test : file->cases) {
+            const Section* verdict = test.find("verdict");
+            const auto prepared = prepare(test);
+            ASSERT_TRUE(prepared.has_value()) << test.title;
+            const ProgType* type = find_prog_type(prepared->type);
+            const bool is_linux =
+                prepared->policy == Policy::Linux && type != nullptr && type->kind != ProgKind::Raw;
+            if (verdict == nullptr || !is_linux || test.find("kernel") != nullptr) continue;
+            ++asked;
+            std::string log;
+            const bool loads = Kernel::loads(prepared->slots, static_cast<uint32_t>(type->kind),
+                                             &log, prepared->maps);
+            EXPECT_EQ(loads, verdict->words == "accepted") << test.title << "\n" << log;
+        }
+    }
+    EXPECT_GT(asked, 50u);
+}
+
 // Whatever the kernel loads, the decoder takes.
 TEST_F(KernelTest, TheDecoderRefusesNothingThatTheKernelLoads) {
     size_t asked = 0;
@@ -101,7 +131,7 @@ TEST_F(KernelTest, TheDecoderRefusesNothingThatTheKernelLoads) {
                         const auto insns = decode(slots);
                         if (insns) continue;
                         ++asked;
-                        EXPECT_FALSE(Kernel::loads(slots))
+                        EXPECT_FALSE(Kernel::loads(slots, kSocketFilter))
                             << std::hex << opcode << " dst " << dst << " src " << src << std::dec
                             << " off " << off << " imm " << imm << ": "
                             << insns.error().to_string();

@@ -6,6 +6,8 @@
 //   -- mem            hex bytes behind r1 (r2 = length); packet types: the packet
 //   -- prog TYPE      program type, `raw` if absent
 //   -- fuel N         units of fuel, otherwise the engine's default
+//   -- maps           for the verifier, one map a line: `hash key=8 value=48 entries=1 flags=0`
+//   -- policy NAME    for the verifier: linux (if absent), extended, strict, hardened
 //   -- kernel WHY     why the running kernel is not asked, where it defines less than Skep does
 // Expectations, each held to what really happens, in any number:
 //   -- result 0x..    every engine ends with this r0
@@ -13,6 +15,9 @@
 //   -- after          hex bytes of the memory afterwards, in every engine
 //   -- error CODE     assembling or decoding fails; the message below
 //   -- disasm         the listing
+//   -- verdict V      accepted, or `rejected [CODE [at SLOT]]`; the message below, if wanted
+//   -- log            the verifier's log at level 2
+// An expectation without a body does not look at what would be in it.
 // With SKEP_BLESS=1 in the environment expectations that differ are rewritten in place, engines'
 // ones from the first engine.
 //
@@ -20,6 +25,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +33,8 @@
 #include <vector>
 
 #include <skep/error.hpp>
+#include <skep/map.hpp>
+#include <skep/policy.hpp>
 
 #include "tests/support/test_file.hpp"
 #include "vm/isa/insn.hpp"
@@ -41,6 +49,8 @@ struct Prepared {
     std::vector<Insn> insns;  // empty if `error` is set
     std::vector<uint8_t> memory;
     std::optional<uint64_t> fuel;
+    std::vector<std::shared_ptr<const MapDef>> maps;
+    Policy policy = Policy::Linux;
     std::optional<Error> error;  // of assembling or decoding
 };
 

@@ -109,8 +109,29 @@ Kernel::Run Kernel::run(std::span<const RawInsn> slots, std::span<const uint8_t>
     return run;
 }
 
-bool Kernel::loads(std::span<const RawInsn> slots, std::string* log) {
-    return load(BPF_PROG_TYPE_SOCKET_FILTER, slots, log).ok();
+bool Kernel::loads(std::span<const RawInsn> slots, uint32_t type, std::string* log,
+                   std::span<const std::shared_ptr<const MapDef>> maps) {
+    std::vector<Fd> fds;
+    for (const auto& def : maps) {
+        bpf_attr attr{};
+        attr.map_type = static_cast<uint32_t>(def->type);
+        attr.key_size = def->key_size;
+        attr.value_size = def->value_size;
+        attr.max_entries = def->max_entries;
+        attr.map_flags = def->flags;
+        fds.emplace_back(bpf(BPF_MAP_CREATE, attr));
+    }
+    std::vector<RawInsn> program(slots.begin(), slots.end());
+    for (size_t i = 0; i < program.size(); ++i) {
+        if (program[i].opcode != 0x18) continue;
+        const uint8_t what = program[i].src();
+        const auto map = static_cast<size_t>(program[i].imm);
+        if ((what == BPF_PSEUDO_MAP_FD || what == BPF_PSEUDO_MAP_VALUE) && map < fds.size()) {
+            program[i].imm = fds[map].get();
+        }
+        ++i;
+    }
+    return load(type, program, log).ok();
 }
 
 }  // namespace skep::test

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <skep/map.hpp>
+
 #include "vm/isa/insn.hpp"
 
 namespace skep::test {
@@ -26,8 +28,10 @@ public:
     // Runs `slots` with r1 = memory and r2 = its length.
     static Run run(std::span<const RawInsn> slots, std::span<const uint8_t> memory);
 
-    // Whether the kernel loads exactly these slots as a socket filter; the log if not.
-    static bool loads(std::span<const RawInsn> slots, std::string* log = nullptr);
+    // Whether the kernel loads exactly these slots as a program of this UAPI type; the log if not.
+    // Map immediates index `maps`, which are made for the call.
+    static bool loads(std::span<const RawInsn> slots, uint32_t type, std::string* log = nullptr,
+                      std::span<const std::shared_ptr<const MapDef>> maps = {});
 };
 
 }  // namespace skep::test
