@@ -127,6 +127,7 @@ private:
     State entry_state(uint32_t subprogram);
     bool global_entry(uint32_t subprogram, State& state);
     void widen(const State& before, State& now);
+    Checkpoint* previous_round();
     Checkpoint* previous_visit(Checkpoint* from, uint32_t slot);
 
     void clean_stack(State& state, unsigned frame, const StackMask& live);
@@ -297,6 +298,7 @@ private:
     void drop_special(unsigned frame, int off, unsigned slots);
     const Cell* special_at(unsigned frame, int off, Tag tag);
     bool spoil_special(unsigned frame, int off, Tag tag);
+    std::string kfunc_name(uint32_t slot) const;
     bool is_iter_next(uint32_t slot) const;
     bool step_kfunc(const Insn& insn);
     bool iterator_argument(int& off);

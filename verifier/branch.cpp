@@ -357,7 +357,7 @@ bool Analyzer::step_branch(const Insn& insn) {
 bool Analyzer::step_may_goto(const Insn& insn) {
     ++jumps_;
     branch_seen_[slot_] |= 3;
-    Checkpoint* before = previous_visit(parent_, slot_);
+    Checkpoint* before = previous_round();
     State next = st();
     next.slot = slot_ + 1;
     ++next.may_goto_depth;

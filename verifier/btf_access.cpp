@@ -313,19 +313,28 @@ bool Analyzer::percpu_result(CallInfo& call, Cell& r0) {
 // r = address of a kernel variable.
 bool Analyzer::step_kernel_variable(const Insn& insn) {
     const auto found = program_.externs.find(slot_);
-    if (found == program_.externs.end())
-        return unsupported(ErrorCode::UnsupportedFeature,
-                           "address of a kernel variable without a name");
-    const ExternRef& ref = found->second;
     const Btf* btf = options_.kernel_btf.get();
-    const uint32_t var = btf == nullptr ? 0 : btf->find(ref.name, BtfKind::Var);
-    if (var == 0) {
-        if (ref.weak) {
+    uint32_t var = 0;
+    if (found == program_.externs.end()) {
+        // A raw program names the variable by its type id.
+        if (btf == nullptr)
+            return unsupported(ErrorCode::BtfNeeded,
+                               "the address of a kernel variable needs its BTF");
+        var = static_cast<uint32_t>(insn.imm);
+        if (!btf->has(var) || !btf->type(var).is(BtfKind::Var))
+            return reject(ErrorCode::ReservedField, "pseudo btf_id %u in ldimm64 isn't KIND_VAR",
+                          var);
+    } else {
+        const ExternRef& ref = found->second;
+        var = btf == nullptr ? 0 : btf->find(ref.name, BtfKind::Var);
+        if (var == 0 && ref.weak) {
             set_reg(insn.dst, constant(0));
             return true;
         }
-        return unsupported(ErrorCode::BtfNeeded,
-                           "kernel variable %s is not in the BTF that was given", ref.name.c_str());
+        if (var == 0)
+            return unsupported(ErrorCode::BtfNeeded,
+                               "kernel variable %s is not in the BTF that was given",
+                               ref.name.c_str());
     }
     const uint32_t type_id = btf->resolve(btf->type(var).type());
     const BtfType type = btf->type(type_id);

@@ -349,6 +349,8 @@ bool Analyzer::set_result(CallInfo& call) {
 }
 
 bool Analyzer::acquires(const CallInfo& call) const {
+    // Its reference is the dynptr's, not the result's.
+    if (call.helper->id == helper_id::kRingbufReserveDynptr) return false;
     if ((call.helper->flags & helper_flag::kAcquires) != 0) return true;
     if (call.helper->id != helper_id::kMapLookup || call.map.type != CellType::MapHandle)
         return false;

@@ -169,6 +169,13 @@ Checkpoint* Analyzer::previous_visit(Checkpoint* from, uint32_t slot) {
     return nullptr;
 }
 
+// The visit of slot_ before this one, which is kept already.
+Checkpoint* Analyzer::previous_round() {
+    Checkpoint* from = parent_;
+    if (from != nullptr && from->state.slot == slot_) from = from->parent;
+    return previous_visit(from, slot_);
+}
+
 // Whether a path from `checkpoint` ended in a state that is still open.
 bool Analyzer::waits(Checkpoint* checkpoint) {
     while (checkpoint->waits_for != nullptr && checkpoint->waits_for->branches == 0)

@@ -167,13 +167,11 @@ bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
         update_cells(
             st(),
             [&](const Cell& x) {
-                return x.type == CellType::Mem && x.ref == 0 && x.id == cell.id && cell.id != 0;
+                return x.type == CellType::Mem && x.ref == cell.id && x.ref != 0;
             },
             [](Cell& x) { x = Cell{}; });
         return true;
     }
-    if (tag == Tag::Iterator)
-        std::erase_if(st().holds, [&](const Hold& h) { return false && h.id == cell.ref; });
     drop_special(frame, slot, 1);
     return true;
 }
@@ -222,7 +220,8 @@ bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
         call.release_ref = ref;
         return true;
     }
-    call.result_ref = slot->ref;
+    // What a slice of it lives by: the reference, or the dynptr itself.
+    call.result_ref = slot->ref != 0 ? slot->ref : slot->id;
     if (call.helper->id == helper_id::kDynptrData &&
         (slot->object == dynptr_kind::kSkb || slot->object == dynptr_kind::kXdp))
         return reject(ErrorCode::BadDynptr, "bpf_dynptr_data on a packet's dynptr");
@@ -263,18 +262,31 @@ Kfunc kfunc_by_name(std::string_view name) {
 }
 }  // namespace
 
-bool Analyzer::is_iter_next(uint32_t slot) const {
-    const auto found = program_.externs.find(slot);
-    return found != program_.externs.end() && found->second.name == "bpf_iter_num_next";
+// By relocation, or by the id in the instruction.
+std::string Analyzer::kfunc_name(uint32_t slot) const {
+    if (const auto found = program_.externs.find(slot); found != program_.externs.end())
+        return found->second.name;
+    const Btf* btf = options_.kernel_btf.get();
+    const auto id = static_cast<uint32_t>(insn_at(slot).imm);
+    if (btf == nullptr || insn_at(slot).off != 0 || !btf->has(id) ||
+        !btf->type(id).is(BtfKind::Func))
+        return {};
+    return std::string(btf->type(id).name());
 }
 
+bool Analyzer::is_iter_next(uint32_t slot) const { return kfunc_name(slot) == "bpf_iter_num_next"; }
+
 bool Analyzer::step_kfunc(const Insn& insn) {
-    const auto found = program_.externs.find(slot_);
-    if (found == program_.externs.end())
+    const std::string name = kfunc_name(slot_);
+    if (name.empty()) {
+        if (options_.kernel_btf != nullptr)
+            return reject(ErrorCode::UnknownHelper, "kernel btf_id %lld is not a function",
+                          static_cast<long long>(insn.imm));
         return unsupported(ErrorCode::UnsupportedKfunc,
-                           "calls kernel function %lld, which has no name here",
+                           "calls kernel function %lld, whose name only the "
+                           "kernel's BTF tells",
                            static_cast<long long>(insn.imm));
-    const std::string& name = found->second.name;
+    }
     if (st().find_lock() != nullptr && !name.starts_with("bpf_iter_num_"))
         return reject(ErrorCode::LockDiscipline,
                       "function calls are not allowed while holding a lock");
@@ -345,10 +357,7 @@ bool Analyzer::iterator_next() {
         ++next.own_frame(frame).callback_depth;
         Cell r0 = pointer(CellType::Mem, flag::kReadOnly, object_index({.size = 4}));
         next.own_top().regs[0] = r0;
-        if (Checkpoint* before = previous_visit(parent_, slot_); before != nullptr) {
-            State copy = st();
-            widen(before->state, next);
-        }
+        if (Checkpoint* before = previous_round(); before != nullptr) widen(before->state, next);
         branch_seen_[slot_] |= 3;
         if (!push_branch(std::move(next))) return false;
         const auto [c, b] = stack_byte(off);

@@ -103,8 +103,9 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
                           "spilled %s",
                           size, name_of_cell(cell).c_str());
         if (b + size <= start + spilled) {
-            // Part of a number: little-endian bytes b-start and up. Linux knows only the low ones.
-            if (!extended() && b % 8 != 0) {
+            // Part of a number: little-endian bytes b-start and up. Linux knows only the low ones,
+            // and 0.
+            if (!extended() && b % 8 != 0 && !num(cell).is_const(0)) {
                 out = loaded(size);
                 return true;
             }

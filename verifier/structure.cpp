@@ -38,6 +38,13 @@ bool Analyzer::check_program() {
                       std::string(program_.type->name).c_str());
     if (program_.type->kind == ProgKind::Unspec)
         return reject(ErrorCode::UnknownProgramType, "a program needs a type: --type gives one");
+    const ProgKind kind = program_.type->kind;
+    if ((kind == ProgKind::Tracing || kind == ProgKind::Lsm || kind == ProgKind::Ext) &&
+        program_.attach_target.empty())
+        return reject(ErrorCode::UnknownProgramType,
+                      "Tracing programs must provide btf_id: the section "
+                      "name says what a %s program attaches to",
+                      std::string(program_.type->name).c_str());
     return check_control_flow() && check_map_use() && check_calls();
 }
 
