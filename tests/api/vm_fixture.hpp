@@ -68,6 +68,11 @@ inline MapDef map_def(std::string_view name, MapType type, uint32_t key, uint32_
     return def;
 }
 
+// Whether this build makes program arrays.
+inline bool has_program_arrays() {
+    return create_map(map_def("probe", MapType::ProgArray, 4, 4, 1)).has_value();
+}
+
 // A packet with headroom, filled with 0, 1, 2 ...
 struct TestPacket {
     std::array<std::byte, 512> bytes{};
