@@ -223,7 +223,7 @@ private:
                       int64_t& low, int64_t& high);
     bool stack_read(unsigned frame, int off, unsigned size, Cell& out);
     bool stack_write(unsigned frame, int off, unsigned size, const Cell* value);
-    bool stack_write_variable(unsigned frame, int low, int high, const Cell* value, unsigned size);
+    bool stack_write_variable(unsigned frame, int low, int end, const Cell* value, bool certain);
     bool stack_read_variable(unsigned frame, int low, int high, Cell& out);
     bool spoil(unsigned frame, int low, int high);  // special slots that a write destroys
     // A helper's read or write of [off, off + size) bytes.
@@ -393,10 +393,10 @@ private:
     std::vector<uint8_t> branch_seen_;   // by slot: bit 0 taken, bit 1 not taken
     std::vector<uint8_t> reached_;       // by slot
     std::vector<SlotFact> facts_;
-    std::vector<uint16_t> frame_bytes_;    // by subprogram: deepest stack byte
-    std::vector<uint8_t> global_state_;    // by subprogram: 1 wanted, 2 verified
-    std::vector<uint8_t> call_seen_;       // by slot
-    std::vector<uint32_t> async_started_;  // by subprogram
+    std::vector<uint16_t> frame_bytes_;  // by subprogram: deepest stack byte
+    std::vector<uint8_t> global_state_;  // by subprogram: 1 wanted, 2 verified
+    std::vector<uint8_t> call_seen_;     // by slot: a call or an access was looked at
+    std::vector<std::pair<uint32_t, uint16_t>> async_started_;  // callback and map
     std::vector<std::pair<uint32_t, uint32_t>> link_counts_;
     std::vector<uint32_t> trail_;  // branches since the last kept state: slot * 2 + taken
     bool record_trail_ = false;

@@ -203,7 +203,10 @@ bool Analyzer::helper_memory(CallInfo& call, unsigned reg, uint64_t size, bool w
             return access_btf(cell, reg, 0, static_cast<unsigned>(size), writes, nullptr);
         default: break;
     }
-    if (zero_size && size == 0 && cell.is_scalar() && num(cell).is_const(0)) return true;
+    if (zero_size && size == 0 && cell.is_scalar() && num(cell).is_const(0)) {
+        need(cell);
+        return true;
+    }
     return reject(
         cell.maybe_null() ? ErrorCode::PossiblyNull : ErrorCode::BadArgumentType,
         "R%u type=%s expected=fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf: "
@@ -215,7 +218,8 @@ bool Analyzer::write_stack_from_helper(const Cell& target, unsigned reg, uint64_
     int64_t low = 0, high = 0;
     if (!stack_bounds(target, reg, 0, size, true, low, high)) return false;
     return stack_write_variable(target.object, static_cast<int>(low),
-                                static_cast<int>(high) + static_cast<int>(size), nullptr, 0);
+                                static_cast<int>(high) + static_cast<int>(size), nullptr,
+                                low == high);
 }
 
 // Pointers to plain memory; `nullable` lets the constant 0 pass before.
@@ -322,7 +326,10 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
     if (!read_reg(reg)) return false;
     const Cell cell = st().reg(reg);
     if (spec.kind == ArgKind::Anything) {
-        if (strict() && cell.is_pointer())
+        // A kernel object's address is what the probe_read family takes.
+        const bool probed =
+            cell.type == CellType::Btf && (call.helper->flags & helper_flag::kGplOnly) != 0;
+        if (strict() && cell.is_pointer() && !probed)
             return reject(ErrorCode::PointerLeak, "R%u leaks addr into helper function", reg);
         return true;
     }

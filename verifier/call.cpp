@@ -287,7 +287,17 @@ bool Analyzer::finish_call(CallInfo& call) {
     }
     if (call.release_ref != 0 && !release_reference(call.release_ref)) return false;
     if (call.callback_subprogram >= 0 && !start_callback(call)) return false;
-    if ((helper.flags & helper_flag::kChangesPacket) != 0) clear_packet_pointers(st());
+    const bool tail_call = helper.id == helper_id::kTailCall;
+    if (tail_call || (helper.flags & helper_flag::kChangesPacket) != 0) clear_packet_pointers(st());
+    if (tail_call && st().depth() > 1) {
+        // The other program returns in the place of this frame, with any result.
+        State returned = st();
+        returned.slot = returned.top().call_slot + 1;
+        returned.pop_frame();
+        returned.own_top().regs[0] = unknown();
+        branch_seen_[slot_] |= 3;
+        if (!push_branch(std::move(returned))) return false;
+    }
     note_call_facts(call);
     clobber_caller_saved(st());
     if (!set_result(call)) return false;
@@ -378,9 +388,12 @@ bool Analyzer::start_callback(CallInfo& call) {
         Frame& frame = state.own_frame(0);
         frame.role = FrameRole::AsyncCallback;
         frame.callback_kind = static_cast<uint8_t>(call.callback);
-        state.async_entries = ++async_started_[subprogram];
         state.in_sleepable = false;
-        if (state.async_entries > 1) return true;
+        // Once per callback and map: it starts the same each time.
+        const std::pair started{subprogram, call.map.object};
+        if (std::ranges::find(async_started_, started) != async_started_.end()) return true;
+        async_started_.push_back(started);
+        state.async_entries = static_cast<uint32_t>(async_started_.size());
         callback_arguments(call, frame);
         if (parent_ != nullptr) ++parent_->branches;
         pending_.push_back({std::move(state), parent_, slot_, {}, length_});

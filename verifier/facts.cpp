@@ -65,10 +65,12 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
     const Tnum bits = tnum_add(num(cell).bits, tnum_const<uint64_t>(static_cast<uint64_t>(off)));
     const uint64_t low = bits.value | bits.mask;
     const auto align = static_cast<uint8_t>(low == 0 ? 3 : std::min(3, std::countr_zero(low)));
-    if (!fact.access_proven) {
-        // Every access that the search lets pass is proven; without a proof the program is
-        // rejected.
-        fact.access_proven = true;
+    // Every access that the search lets pass is proven, but for buffers, whose size only their
+    // owner knows, and objects that are reached in their own way and meet something else.
+    const bool proven = memory != Memory::Buffer && memory != Memory::Arena;
+    if (call_seen_[slot_] == 0) {
+        call_seen_[slot_] = 1;
+        fact.access_proven = proven;
         fact.memory = memory;
         fact.map = map;
         fact.offset = memory == Memory::Context ? offset : 0;
@@ -76,11 +78,14 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
         return;
     }
     fact.align_log2 = std::min(fact.align_log2, align);
-    if (fact.memory != memory || (memory == Memory::Context && fact.offset != offset)) {
-        fact.memory = Memory::Unknown;
-        fact.map = -1;
-    }
+    if (!proven) fact.access_proven = false;
     if (fact.map != map) fact.map = -1;
+    if (fact.memory == memory && fact.offset == (memory == Memory::Context ? offset : 0)) return;
+    const auto is_object = [](Memory m) { return m == Memory::Socket || m == Memory::Btf; };
+    if (is_object(memory) || is_object(fact.memory)) fact.access_proven = false;
+    fact.memory = Memory::Unknown;
+    fact.offset = 0;
+    fact.map = -1;
 }
 
 void Analyzer::note_call_facts(const CallInfo& call) {

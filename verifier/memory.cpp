@@ -159,7 +159,8 @@ bool Analyzer::check_alignment(const Cell& cell, unsigned reg, int32_t off, unsi
 bool Analyzer::frozen_load(const Cell& cell, int32_t off, unsigned size, Cell* out) {
     const MapDef& map = map_of(cell);
     const Scalar& variable = num(cell);
-    if (!map.frozen || map.type != MapType::Array || !variable.is_const()) return false;
+    if (!map.frozen || map.type != MapType::Array || map.max_entries != 1 || !variable.is_const())
+        return false;
     const uint64_t at = static_cast<uint64_t>(int64_t{cell.off} + off) + variable.value();
     uint64_t value = 0;
     for (unsigned i = 0; i < size; ++i)

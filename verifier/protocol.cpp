@@ -356,6 +356,7 @@ bool Analyzer::iterator_next() {
         State next = st();
         ++next.own_frame(frame).callback_depth;
         Cell r0 = pointer(CellType::Mem, flag::kReadOnly, object_index({.size = 4}));
+        r0.ref = iterator.ref;  // ends with the iterator
         next.own_top().regs[0] = r0;
         if (Checkpoint* before = previous_round(); before != nullptr) widen(before->state, next);
         branch_seen_[slot_] |= 3;
@@ -376,7 +377,7 @@ bool Analyzer::iterator_destroy() {
         return reject(ErrorCode::BadIterator, "expected an initialized iter_num as arg #0");
     const uint32_t ref = slot->ref;
     drop_special(frame, off, 1);
-    std::erase_if(st().holds, [&](const Hold& h) { return h.id == ref; });
+    if (!release_reference(ref)) return false;
     clobber_caller_saved(st());
     st().slot = slot_ + 1;
     return true;

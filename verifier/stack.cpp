@@ -72,7 +72,7 @@ bool Analyzer::access_stack(const Cell& cell, unsigned reg, int32_t off, unsigne
         return out == nullptr || stack_read(frame, static_cast<int>(low), size, *out);
     }
     const int end = static_cast<int>(high) + static_cast<int>(size);
-    if (store) return stack_write_variable(frame, static_cast<int>(low), end, value, size);
+    if (store) return stack_write_variable(frame, static_cast<int>(low), end, value, false);
     return out == nullptr || stack_read_variable(frame, static_cast<int>(low), end, *out);
 }
 
@@ -219,7 +219,8 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
     return true;
 }
 
-bool Analyzer::stack_write_variable(unsigned frame, int low, int end, const Cell* value, unsigned) {
+bool Analyzer::stack_write_variable(unsigned frame, int low, int end, const Cell* value,
+                                    bool certain) {
     if (!spoil(frame, low, end)) return false;
     const bool zero = value != nullptr && value->is_scalar() && num(*value).is_const(0);
     bool relied_on_zero = false;
@@ -242,7 +243,8 @@ bool Analyzer::stack_write_variable(unsigned frame, int low, int end, const Cell
             relied_on_zero = true;
             continue;
         }
-        if (strict() && chunk.tags[b] == Tag::Invalid) continue;
+        // What may have been written is not known to be.
+        if (strict() && !certain && chunk.tags[b] == Tag::Invalid) continue;
         chunk.tags[b] = Tag::Misc;
     }
     if (relied_on_zero) need(*value);
@@ -308,7 +310,7 @@ bool Analyzer::stack_range(const Cell& cell, unsigned reg, uint64_t size, bool w
                           static_cast<unsigned long long>(size));
     }
     if (!writes) return true;
-    return stack_write_variable(frame, static_cast<int>(low), end, nullptr, 0);
+    return stack_write_variable(frame, static_cast<int>(low), end, nullptr, low == high && uninit);
 }
 
 // The little-endian number in [off, off + size), if its bytes are known. `precise`: a proof will

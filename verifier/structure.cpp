@@ -74,6 +74,8 @@ bool Analyzer::check_map_use() {
                           index);
         if (index >= kMaxMaps && !extended()) beyond("maps");
         const MapDef& map = *maps_[index].def;
+        if (map.type == MapType::Arena)
+            return unsupported(ErrorCode::UnsupportedFeature, "programs with an arena");
         if (std::ranges::find(options_.denied_map_types, map.type) !=
             options_.denied_map_types.end())
             return reject(ErrorCode::NotPermitted, "the host does not permit maps of type %u",

@@ -66,7 +66,6 @@ Analyzer::Analyzer(const Program& program, const AnalyzeOptions& options)
     kept_.assign(slots, nullptr);
     facts_.assign(slots, SlotFact{});
     frame_bytes_.assign(program.subprograms.size(), 0);
-    async_started_.assign(program.subprograms.size(), 0);
     global_state_.assign(program.subprograms.size(), 0);
 }
 

@@ -129,6 +129,8 @@ std::optional<KernelVerdict> kernel_verdict(std::span<const RawInsn> slots, cons
     log.resize(strnlen(log.data(), log.size()));
     if (const size_t at = log.find("processed "); at != std::string::npos)
         verdict.processed = std::strtoull(log.c_str() + at + 10, nullptr, 10);
+    if (const size_t at = log.find("verification time "); at != std::string::npos)
+        verdict.verify_us = std::strtoull(log.c_str() + at + 18, nullptr, 10);
     verdict.log = std::move(log);
     return verdict;
 }

@@ -17,6 +17,7 @@ struct KernelVerdict {
     bool accepted = false;
     int error = 0;           // errno of a refusal
     uint64_t processed = 0;  // instructions, if the verifier ran
+    uint64_t verify_us = 0;  // its own measure
     std::string log;
 };
 
