@@ -109,7 +109,7 @@ Result<void> disassemble(const Options& options) {
     SKEP_CHECK(check_source(options.source, false));
     if (options.native || !options.arch.empty()) {
         return fail(ErrorCode::NoJit,
-                    "--native: this build has no native code; leave --native and --arch out");
+                    "--native: this version shows bytecode only; leave --native and --arch out");
     }
     return options.source.raw.empty() ? disassemble_object(options) : disassemble_raw(options);
 }
