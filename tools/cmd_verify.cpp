@@ -89,6 +89,22 @@ void analyze_all(std::vector<Item>& items, const AnalyzeOptions& options, unsign
     work();
 }
 
+// Typed kernel pointers need the kernel's types. Where none were given and a program asks for them,
+// the running kernel's serve. Returns their path if they were used.
+std::string retry_with_kernel_types(std::vector<Item>& items, AnalyzeOptions options) {
+    constexpr const char* kKernelTypes = "/sys/kernel/btf/vmlinux";
+    const auto needs = [](const Item& item) {
+        return item.analysis.error.code == ErrorCode::BtfNeeded && item.program != nullptr;
+    };
+    if (options.kernel_btf != nullptr || std::none_of(items.begin(), items.end(), needs)) return {};
+    auto types = load_btf(kKernelTypes);
+    if (!types) return {};
+    options.kernel_btf = *std::move(types);
+    for (Item& item : items)
+        if (needs(item)) analyze_item(item, options);
+    return kKernelTypes;
+}
+
 // The program that --program names, else every one that is loaded by itself.
 Result<std::vector<size_t>> choose(const Object& object, const Options& options) {
     std::vector<size_t> chosen;
@@ -250,8 +266,10 @@ Result<Exit> verify(const Options& options) {
         items.push_back(std::move(item));
     }
     analyze_all(items, analyze_options, options.jobs);
+    const std::string kernel_types = retry_with_kernel_types(items, analyze_options);
     if (options.json) {
-        const std::string btf = object ? object->target_btf_name() : "";
+        std::string btf = object ? object->target_btf_name() : "";
+        if (btf.empty()) btf = kernel_types;
         Json json{{"object", object ? options.source.object : options.source.raw},
                   {"btf", btf.empty() ? Json(nullptr) : Json(btf)},
                   {"programs", Json::array()}};
