@@ -19,7 +19,7 @@ namespace skep {
 
 struct CtxLayout;
 struct HelperEnv;
-struct PacketBuffer;  // vm/prog/contexts.hpp
+struct PacketBuffer;  // skep/context.hpp
 
 // --- guest memory (sandbox) -------------------------------------------------------------------
 // A guest address is region number << 32 | offset. The program never sees a host address. Region 0

@@ -93,12 +93,10 @@ using EntryFunction = uint64_t (*)(uint64_t, uint64_t, uint64_t, uint64_t, uint6
 class NativeCode final : public Code {
 public:
     NativeCode(const Image& image, CodePages pages, const std::byte* start, size_t bytes,
-               Translated translated)
+               const Translated& translated)
         : image_(&image),
           pages_(std::move(pages)),
-          start_(start),
           bytes_(bytes),
-          positions_(std::move(translated.positions)),
           entries_(image.functions.size(), nullptr) {
         for (const EntryPoint& e : translated.entries) {
             const std::byte* address = start + e.offset;
@@ -130,9 +128,7 @@ public:
 private:
     const Image* image_;
     CodePages pages_;
-    const std::byte* start_;
     size_t bytes_;
-    std::vector<CodePosition> positions_;
     std::vector<EntryFunction> entries_;  // by subprogram; null: not entered from C++
 };
 
@@ -186,7 +182,7 @@ Result<std::shared_ptr<const Code>> compile(const Image& image,
     SKEP_CHECK(errors.check(holder.copyFlattenedData(start, final_size)));
     SKEP_CHECK(pages.seal());
     return std::make_shared<const NativeCode>(image, std::move(pages), start, final_size,
-                                              std::move(translated));
+                                              translated);
 }
 
 Result<Listing> assemble(const Image& image, Target target, const Features& features) {

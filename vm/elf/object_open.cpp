@@ -106,7 +106,6 @@ std::vector<int32_t> by_section(const elf::Elf& elf,
 }  // namespace
 
 Result<void> Object::Impl::read_special_sections() {
-    const ByteView all;
     if (const elf::Section* s = elf.find_section("license")) {
         const ByteView data(s->data);
         const auto text = data.c_string(0);

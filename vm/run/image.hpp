@@ -107,8 +107,6 @@ public:
     bool reclaims = false;       // a map of it frees values while programs run: runs enter an epoch
     const Code* code = nullptr;  // what runs it; set once by the owner before the first run
     uint32_t program_id = 0;     // LoadedProgram::id()
-
-    std::string dump() const;
 };
 
 }  // namespace skep

@@ -41,9 +41,6 @@ template <class T, AtomicOp kOp>
     return 0;
 }
 
-// Which register of an atomic instruction takes the old value: src, r0 or dst, or none.
-constexpr bool kToR0(AtomicOp op) { return op == AtomicOp::Cmpxchg; }
-
 template <bool kSandbox>
 CallResult execute(const ThreadedCode* code, RunArea* area, const Op* pc,
                    const uint64_t* entry_args, uint64_t r10) noexcept {

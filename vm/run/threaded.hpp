@@ -55,7 +55,6 @@ public:
         return slots_[static_cast<size_t>(op - ops_.data())];
     }
     const Insn& insn_of(const Op* op) const noexcept { return image_->slots[slot_of(op)].insn; }
-    std::string dump() const;
 
 private:
     friend class ThreadedBuilder;
