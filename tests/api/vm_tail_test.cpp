@@ -12,7 +12,7 @@ const char* const kTailCaller = R"(
         exit)";
 
 TEST(TailCalls, TailCallsReplaceTheProgram) {
-    if (!has_program_arrays()) GTEST_SKIP() << "no program arrays in this build";
+    ASSERT_TRUE(has_program_arrays());
     Vm vm = make_vm();
     const MapDef defs[] = {map_def("jumps", MapType::ProgArray, 4, 4, 4)};
     const LoadedProgram caller = load(vm, kTailCaller, "xdp", defs);
@@ -34,7 +34,7 @@ TEST(TailCalls, TailCallsReplaceTheProgram) {
 
 // Linux: the target takes the place of the subprogram, and returns to its caller.
 TEST(TailCalls, TailCallsFromSubprogramsReturnToTheirCaller) {
-    if (!has_program_arrays()) GTEST_SKIP() << "no program arrays in this build";
+    ASSERT_TRUE(has_program_arrays());
     Vm vm = make_vm();
     const MapDef defs[] = {map_def("jumps", MapType::ProgArray, 4, 4, 4)};
     const LoadedProgram caller = load(vm, R"(
@@ -66,7 +66,7 @@ TEST(TailCalls, TailCallsFromSubprogramsReturnToTheirCaller) {
 }
 
 TEST(TailCalls, ProgramsOutliveTheirVm) {
-    if (!has_program_arrays()) GTEST_SKIP() << "no program arrays in this build";
+    ASSERT_TRUE(has_program_arrays());
     LoadedProgram program;
     {
         Vm vm = make_vm();

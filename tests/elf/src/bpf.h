@@ -15,8 +15,16 @@ typedef long long s64;
 #define TYPE(name, type) type* name
 #define ARRAY(name, type) type* name[]
 
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3, MAP_PERCPU_ARRAY = 6, MAP_ARRAY_OF_MAPS = 12,
-       MAP_HASH_OF_MAPS = 13, MAP_RINGBUF = 27, MAP_BLOOM = 30 };
+enum {
+    MAP_HASH = 1,
+    MAP_ARRAY = 2,
+    MAP_PROG_ARRAY = 3,
+    MAP_PERCPU_ARRAY = 6,
+    MAP_ARRAY_OF_MAPS = 12,
+    MAP_HASH_OF_MAPS = 13,
+    MAP_RINGBUF = 27,
+    MAP_BLOOM = 30
+};
 
 // Helpers are calls of their numbers.
 #if defined(__clang__)
@@ -31,4 +39,9 @@ HELPER(12, long, tail_call, void* ctx, void* map, u32 index);
 HELPER(181, long, loop, u32 rounds, void* callback, void* ctx, u64 flags);
 
 // The compiler must not see through this.
-#define OPAQUE(x) ({ __typeof__(x) opaque_ = (x); __asm__ volatile("" : "+r"(opaque_)); opaque_; })
+#define OPAQUE(x)                             \
+    ({                                        \
+        __typeof__(x) opaque_ = (x);          \
+        __asm__ volatile("" : "+r"(opaque_)); \
+        opaque_;                              \
+    })
