@@ -1,0 +1,84 @@
+// The translator: what rarely runs (refused accesses, exhausted fuel, traps), which lies behind the
+// last function, and the entries from C++.
+#pragma once
+
+#include "jit/translator.hpp"
+
+namespace skep::jit {
+
+template <MacroAssembler M>
+LabelId Translator<M>::gate(LabelId& label) {
+    if (label == kNoLabel) label = m_.new_label();
+    return label;
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_gates() {
+    const std::pair<LabelId, Function> gates[] = {
+        {access_gate_, reinterpret_cast<Function>(&runtime_access)},
+        {packet_gate_, reinterpret_cast<Function>(&runtime_packet_load)},
+        {fuel_gate_, reinterpret_cast<Function>(&runtime_refuel)},
+        {open_gate_, reinterpret_cast<Function>(&runtime_open_frame)},
+        {close_gate_, reinterpret_cast<Function>(&runtime_close_frame)}};
+    for (const auto& [label, function] : gates) {
+        if (label == kNoLabel) continue;
+        m_.bind(label);
+        m_.gate(function);
+    }
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_cold(Cold c) {
+    m_.bind(c.label);
+    const Insn& i = at(c.slot).insn;
+    switch (c.what) {
+        case Cold::What::Trap: trap(c.slot, c.trap); return;
+        case Cold::What::Trapped: exit_trapped(c.slot); return;
+        case Cold::What::Load:
+            m_.add3_imm(kTmp0, i.src, i.off);
+            leave_cold(c, access_gate());
+            m_.mov(Width::Dw, i.dst, kTmp0);
+            break;
+        case Cold::What::Store:
+            if (i.is_imm)
+                m_.mov_imm(kTmp2, static_cast<uint64_t>(i.imm));
+            else
+                m_.mov(Width::Dw, kTmp2, i.src);
+            m_.add3_imm(kTmp0, i.dst, i.off);
+            leave_cold(c, access_gate());
+            break;
+        case Cold::What::Atomic:
+            m_.add3_imm(kTmp0, i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, i.off);
+            leave_cold(c, access_gate());
+            break;
+        case Cold::What::Fuel: leave_cold(c, fuel_gate()); break;
+    }
+    m_.jump(c.back, false);
+}
+
+template <MacroAssembler M>
+void Translator<M>::leave_cold(const Cold& c, LabelId to) {
+    m_.mov_imm(kTmp1, c.slot);
+    m_.call_label(to);
+    const LabelId go_on = m_.new_label();
+    m_.branch_mem_imm(CondOp::Eq, Width::B, env(&HelperEnv::trap), 0, go_on, true);
+    exit_trapped(c.slot);
+    m_.bind(go_on);
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_entries() {
+    entries_.push_back({0, main_entry_});
+    for (uint32_t f = 1; f < function_labels_.size(); ++f) {
+        if (!plan_.is_callback(f)) continue;
+        const LabelId label = m_.new_label();
+        m_.bind(label);
+        m_.entry(plan_.image_saved(), disp(&HelperEnv::stack_host), disp(&HelperEnv::native_sp));
+        clear_registers(0x3c1 & plan_.liveness().live_before(image_.functions[f].slot));
+        m_.call_label(function_label(f));
+        m_.leave(plan_.image_saved(), disp(&HelperEnv::native_sp));
+        entries_.push_back({f, label});
+    }
+}
+
+}  // namespace skep::jit

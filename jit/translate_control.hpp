@@ -1,0 +1,130 @@
+// The translator: jumps, fuel, calls.
+#pragma once
+
+#include "jit/translator.hpp"
+
+namespace skep::jit {
+
+template <MacroAssembler M>
+void Translator<M>::charge(uint32_t slot) {
+    if (image_.fuel) charge_always(slot);
+}
+
+template <MacroAssembler M>
+void Translator<M>::charge_always(uint32_t slot) {
+    const LabelId back = m_.new_label();
+    const LabelId empty = cold({.what = Cold::What::Fuel, .slot = slot, .back = back});
+    m_.sub_mem_imm(Width::Dw, env(&HelperEnv::fuel), 1, empty);
+    m_.bind(back);
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_jump(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    const auto target = static_cast<uint32_t>(s.insn.target);
+    if (s.charge) charge(slot);
+    if (target == slot + 1) return;
+    m_.jump(label_of(target), plan_.is_near(slot, target));
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_branch(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    const Insn& i = s.insn;
+    const auto target = static_cast<uint32_t>(i.target);
+    if (s.charge && image_.fuel) {
+        // Only the taken jump costs: skip the charge when the condition fails.
+        const LabelId fall = m_.new_label();
+        if (i.cond() == CondOp::Set) {
+            const LabelId taken = m_.new_label();
+            compare(i, i.cond(), taken, true);
+            m_.jump(fall, true);
+            m_.bind(taken);
+        } else {
+            compare(i, negate(i.cond()), fall, true);
+        }
+        charge(slot);
+        m_.jump(label_of(target), false);
+        m_.bind(fall);
+        return;
+    }
+    compare(i, i.cond(), label_of(target), plan_.is_near(slot, target));
+}
+
+template <MacroAssembler M>
+void Translator<M>::compare(const Insn& i, CondOp op, LabelId target, bool short_form) {
+    const Reg dst = value_of(i.dst, kTmp0);
+    if (i.is_imm)
+        m_.branch_imm(op, i.width, dst, i.imm, target, short_form);
+    else
+        m_.branch(op, i.width, dst, value_of(i.src, kTmp1), target, short_form);
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_may_goto(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    const auto target = static_cast<uint32_t>(s.insn.target);
+    const Mem left = env(&HelperEnv::may_goto_left);
+    if (!s.charge || !image_.fuel) {
+        m_.sub_mem_imm(Width::Dw, left, 1, label_of(target));
+        return;
+    }
+    const LabelId taken = m_.new_label(), fall = m_.new_label();
+    m_.sub_mem_imm(Width::Dw, left, 1, taken);
+    m_.jump(fall, true);
+    m_.bind(taken);
+    charge(slot);
+    m_.jump(label_of(target), false);
+    m_.bind(fall);
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_call(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    if (s.charge) charge(slot);
+    if (sandbox()) {
+        m_.store_imm(Width::W, env(&HelperEnv::native_slot), static_cast<int32_t>(slot));
+    }
+    m_.call_function(call_target(s, image_.form));
+    check_trap(slot);
+    if (is_tail_call(s)) emit_tail_call(slot);
+    clear_registers(0x3e & plan_.liveness().live_after(slot));
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_tail_call(uint32_t slot) {
+    const LabelId stay = m_.new_label();
+    m_.branch_mem_imm(CondOp::Eq, Width::Dw, env(&HelperEnv::tail_target), 0, stay, false);
+    charge_always(slot);
+    if (current_ != 0) {
+        m_.mov_imm(1, current_);
+        m_.call_function(reinterpret_cast<Function>(&runtime_tail_call));
+        check_trap(slot);
+    }
+    emit_exit();
+    m_.bind(stay);
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_call_local(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    if (s.charge) charge(slot);
+    const uint32_t callee = plan_.subprogram_at(static_cast<uint32_t>(s.insn.target));
+    const bool accounted = sandbox() || plan_.nests() || image_.frames[callee].zero;
+    const auto bytes = static_cast<int32_t>(image_.frames[current_].bytes);
+    if (accounted) {
+        m_.mov_imm(kTmp1, callee);
+        m_.call_label(open_gate());
+        check_trap(slot);
+    }
+    m_.alu_imm(AluOp::Sub, Width::Dw, false, kFramePointer, bytes);
+    m_.call_label(function_label(callee));
+    m_.alu_imm(AluOp::Add, Width::Dw, false, kFramePointer, bytes);
+    if (accounted) {
+        m_.mov_imm(kTmp1, callee);
+        m_.call_label(close_gate());
+    }
+    clear_registers(0x3e & plan_.liveness().live_after(slot));
+}
+
+}  // namespace skep::jit
