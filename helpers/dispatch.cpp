@@ -107,6 +107,7 @@ bool translate(HelperEnv& env, const Helper& helper, unsigned index, const uint6
         case ArgKind::Callback: return translate_callback(env, value, out);
         case ArgKind::RingbufRecord:
         case ArgKind::Dynptr:
+        case ArgKind::StackObject:
         case ArgKind::SpinLock:
         case ArgKind::Timer:
         case ArgKind::KptrSlot:

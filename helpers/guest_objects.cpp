@@ -25,6 +25,12 @@ bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64
             out = reinterpret_cast<uintptr_t>(host);
             return host != nullptr;
         }
+        case ArgKind::StackObject: {
+            if (value >> 32 != region::kStack || value % 8 != 0) return false;
+            std::byte* host = memory(env, value, arg.size, true);
+            out = reinterpret_cast<uintptr_t>(host);
+            return host != nullptr;
+        }
         case ArgKind::SpinLock:
         case ArgKind::Timer:
         case ArgKind::KptrSlot: {

@@ -204,6 +204,7 @@ std::string describe(const ArgSpec& arg) {
         case ArgKind::PercpuBtf: return "a per-CPU variable";
         case ArgKind::RingbufRecord: return "a reserved ring buffer record";
         case ArgKind::Dynptr: return "a dynptr on the stack";
+        case ArgKind::StackObject: return "an object on the stack";
     }
     return "";
 }

@@ -10,6 +10,8 @@
 //   memory.cpp      loads, stores and atomics, by kind of memory
 //   stack.cpp       the stack frame, byte by byte
 //   call.cpp        helpers, subprograms, callbacks; args.cpp their arguments
+//   kfunc.cpp       kernel functions; kfunc_args.cpp, iterator.cpp, dynptr.cpp, kfunc_locks.cpp and
+//                   kfunc_objects.cpp kinds of them
 //   report.cpp      errors, the log, names of things
 //   facts.cpp       what engines may rely on
 // Transfer and checks work on the current state `st()` and do not know why it is being looked at.
@@ -35,6 +37,7 @@
 
 namespace skep {
 struct Helper;
+struct KfuncType;
 }  // namespace skep
 
 namespace skep::verifier {
@@ -47,12 +50,15 @@ inline constexpr uint32_t kLinuxPendingJumps = 8192;
 inline constexpr size_t kMaxPathSteps = 32;  // of Analysis::path
 
 struct CallInfo;
+struct KfuncCall;
+struct KfuncRef;
 
 // What Mem and Btf cells point to.
 struct ObjectDesc {
     uint32_t size = 0;
     uint32_t btf_id = 0;
     const Btf* btf = nullptr;
+    std::string name{};  // of a kernel type, where no BTF has it
     bool operator==(const ObjectDesc&) const = default;
 };
 
@@ -264,6 +270,7 @@ private:
     bool size_argument(CallInfo& call, unsigned index);
     bool key_argument(CallInfo& call, unsigned index);
     bool const_string(CallInfo& call, unsigned index);
+    bool constant_string(unsigned reg);
     bool unmoved(unsigned reg);
     bool check_map_helper(const CallInfo& call);
     bool check_special(CallInfo& call);
@@ -298,13 +305,72 @@ private:
     void drop_special(unsigned frame, int off, unsigned slots);
     const Cell* special_at(unsigned frame, int off, Tag tag);
     bool spoil_special(unsigned frame, int off, Tag tag);
-    std::string kfunc_name(uint32_t slot) const;
-    bool is_iter_next(uint32_t slot) const;
+
+    // --- kfunc.cpp: calls of kernel functions
+    const KfuncRef& kfunc_at(uint32_t slot);
+    void resolve_kfunc(uint32_t slot, KfuncRef& out) const;
+    bool kfunc_unresolved(const KfuncRef& ref);
+    bool is_iter_next(uint32_t slot);
+    bool kfunc_calls_back(uint32_t slot);
+    bool in_rcu_section() const;
+    bool may_call_kfunc(const KfuncCall& call);
     bool step_kfunc(const Insn& insn);
-    bool iterator_argument(int& off);
-    bool iterator_new();
-    bool iterator_next();
-    bool iterator_destroy();
+    bool call_host_kfunc(const KfuncRef& ref);
+    bool kfunc_effects(KfuncCall& call);
+    bool leave_rcu();
+    bool throws(const KfuncCall& call);
+    bool start_kfunc_callback(KfuncCall& call);
+    bool kfunc_result(KfuncCall& call, Cell& r0);
+    bool pointer_result(KfuncCall& call, Cell& r0);
+    uint8_t kfunc_result_flags(const KfuncCall& call) const;
+    Cell kernel_object(const KfuncType& type, uint8_t flags);
+    bool special_result(KfuncCall& call, Cell& r0, bool& handled);
+    bool cast_to_kern_ctx(Cell& r0);
+    bool rdonly_cast(const KfuncCall& call, Cell& r0);
+
+    // --- kfunc_args.cpp
+    bool kfunc_arguments(KfuncCall& call);
+    bool kfunc_scalar(KfuncCall& call, unsigned index);
+    bool kfunc_pointer(KfuncCall& call, unsigned index, bool& with_size);
+    bool kfunc_context(unsigned index);
+    bool kfunc_string(KfuncCall& call, unsigned index);
+    bool kfunc_map(KfuncCall& call, unsigned index);
+    bool kfunc_field(KfuncCall& call, unsigned index, FieldKind kind);
+    bool is_trusted(const Cell& cell) const;
+    bool kfunc_object(KfuncCall& call, unsigned index);
+    bool fits_object(const Cell& cell, const KfuncType& wanted, bool exact) const;
+    bool plain_data(const KfuncType& type, uint32_t& size) const;
+    bool plain_struct(const Btf& btf, uint32_t id, unsigned depth, uint32_t& budget) const;
+    bool kfunc_memory(KfuncCall& call, unsigned index);
+    bool kfunc_sized_memory(KfuncCall& call, unsigned index);
+    bool sized_access(const Cell& cell, unsigned reg, uint64_t size);
+
+    // --- kfunc_objects.cpp: objects that programs allocate
+    bool object_argument(KfuncCall& call, unsigned index);
+    bool object_result(KfuncCall& call, Cell& r0, bool& handled);
+    bool start_object_callback(KfuncCall& call);
+
+    // --- kfunc_locks.cpp
+    bool irq_flag(KfuncCall& call, unsigned index);
+    bool save_irq(const KfuncCall& call);
+    bool restore_irq(const KfuncCall& call);
+    bool res_lock_argument(KfuncCall& call, unsigned index);
+    bool take_res_lock(KfuncCall& call);
+    bool drop_res_lock(KfuncCall& call);
+
+    // --- dynptr.cpp
+    bool kfunc_dynptr(KfuncCall& call, unsigned index);
+    bool new_dynptr(KfuncCall& call, unsigned index);
+    bool slice_result(KfuncCall& call, Cell& r0);
+    void drop_dynptrs(uint32_t ref);
+    unsigned dynptrs_of(uint32_t ref);
+
+    // --- iterator.cpp
+    bool kfunc_iterator(KfuncCall& call, unsigned index);
+    unsigned iterator_slots(int kind) const;
+    bool iterator_new(KfuncCall& call);
+    bool iterator_next(KfuncCall& call);
+    bool iterator_destroy(KfuncCall& call);
     bool converges(const Checkpoint& kept) const;
     bool same_iterator_depths(const State& a, const State& b) const;
 
@@ -323,6 +389,7 @@ private:
     bool btf_result(CallInfo& call, Cell& r0);
     bool percpu_result(CallInfo& call, Cell& r0);
     bool step_kernel_variable(const Insn& insn);
+    bool kfunc_address(const Insn& insn);
     bool is_percpu_variable(const Btf& btf, uint32_t var) const;
     bool access_map_handle(const Cell& cell, unsigned reg, int64_t off, unsigned size, bool store,
                            Cell* out);
@@ -364,6 +431,8 @@ private:
     Arena arena_;
     std::vector<MapRef> maps_;
     std::vector<ObjectDesc> objects_;
+    std::unordered_map<uint32_t, std::unique_ptr<KfuncRef>> kfuncs_;  // by slot
+    int32_t exception_callback_ = -1;                                 // subprogram
     uint32_t next_id_ = 1;
     uint32_t zero_ = 0;  // pool index of the constant
 

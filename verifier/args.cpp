@@ -338,7 +338,8 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
         need(cell);
         return true;
     }
-    if (cell.is_pointer() && cell.ref != 0 && spec.kind != ArgKind::KptrSlot) {
+    if (cell.is_pointer() && cell.ref != 0 && spec.kind != ArgKind::KptrSlot &&
+        st().holds_reference(cell.ref)) {
         if (call.ref != 0 && call.ref != cell.ref)
             return reject(ErrorCode::BadRelease, "more than one arg with ref_obj_id R%u %u %u", reg,
                           cell.ref, call.ref);
@@ -446,6 +447,9 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
                 return wrong("ringbuf_mem");
             return true;
         case ArgKind::Dynptr: return dynptr_argument(call, index);
+        case ArgKind::StackObject:
+            return reject(ErrorCode::BadArgumentType,
+                          "argument %u is an object that only kernel functions work on", reg);
     }
     return true;
 }
@@ -519,6 +523,12 @@ bool Analyzer::const_string(CallInfo& call, unsigned index) {
     const Cell& cell = st().reg(reg);
     if (cell.type != CellType::MapValue || cell.maybe_null())
         return bad_argument(call, index, cell, "map_value");
+    return constant_string(reg);
+}
+
+// A NUL-terminated string at a constant place of a frozen map.
+bool Analyzer::constant_string(unsigned reg) {
+    const Cell& cell = st().reg(reg);
     const MapDef& map = map_of(cell);
     if (!map.frozen)
         return reject(ErrorCode::BadArgumentType, "R%u does not point to a readonly map'", reg);

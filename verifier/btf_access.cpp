@@ -6,6 +6,7 @@
 #include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
 #include "verifier/call_info.hpp"
+#include "verifier/kfunc_call.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -105,7 +106,9 @@ bool Analyzer::context_pointer_maybe_null(const CtxField& field) const {
 Cell Analyzer::btf_object(std::string_view name, uint8_t flags) {
     const Btf* btf = options_.kernel_btf.get();
     const uint32_t id = btf == nullptr ? 0 : btf->find(name, BtfKind::Struct);
-    return pointer(CellType::Btf, flags, object_index({.size = 0, .btf_id = id, .btf = btf}));
+    if (id == 0) return pointer(CellType::Btf, flags, object_index({.name = std::string(name)}));
+    return pointer(CellType::Btf, flags,
+                   object_index({.size = btf->type(id).size(), .btf_id = id, .btf = btf}));
 }
 
 // What 8 bytes (or less) of a tracing context are.
@@ -321,12 +324,17 @@ bool Analyzer::step_kernel_variable(const Insn& insn) {
             return unsupported(ErrorCode::BtfNeeded,
                                "the address of a kernel variable needs its BTF");
         var = static_cast<uint32_t>(insn.imm);
+        if (btf->has(var) && btf->type(var).is(BtfKind::Func)) {
+            set_reg(insn.dst, pointer(CellType::Mem, flag::kReadOnly, object_index({})));
+            return true;
+        }
         if (!btf->has(var) || !btf->type(var).is(BtfKind::Var))
             return reject(ErrorCode::ReservedField, "pseudo btf_id %u in ldimm64 isn't KIND_VAR",
                           var);
     } else {
         const ExternRef& ref = found->second;
         var = btf == nullptr ? 0 : btf->find(ref.name, BtfKind::Var);
+        if (var == 0 && kfunc_address(insn)) return true;
         if (var == 0 && ref.weak) {
             set_reg(insn.dst, constant(0));
             return true;
@@ -349,6 +357,13 @@ bool Analyzer::step_kernel_variable(const Insn& insn) {
         cell.flags = flag::kReadOnly;
     }
     set_reg(insn.dst, cell);
+    return true;
+}
+
+// The address of a kernel function that exists: a pointer to nothing that can be read.
+bool Analyzer::kfunc_address(const Insn& insn) {
+    if (kfunc_at(slot_).status != KfuncRef::Status::Known) return false;
+    set_reg(insn.dst, pointer(CellType::Mem, flag::kReadOnly, object_index({})));
     return true;
 }
 

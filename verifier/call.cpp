@@ -32,7 +32,7 @@ void Analyzer::clear_packet_pointers(State& state) {
         [](const Cell& c) {
             if (c.is_scalar()) return (c.flags & flag::kPacketLength) != 0;
             return c.is_packet() || c.type == CellType::PacketEnd ||
-                   (c.type == CellType::Mem && (c.flags & flag::kPercpu) != 0);
+                   (c.type == CellType::Mem && (c.flags & flag::kPacketSlice) != 0);
         },
         [](Cell& c) {
             // A length is stale, but still a number.
@@ -58,6 +58,7 @@ bool Analyzer::release_reference(uint32_t ref) {
         st().holds, [&](const Hold& h) { return h.kind == HoldKind::Reference && h.id == ref; });
     if (removed == 0)
         return reject(ErrorCode::BadRelease, "reference has not been acquired before");
+    drop_dynptrs(ref);
     update_cells(
         st(), [&](const Cell& c) { return c.is_pointer() && c.ref == ref; },
         [](Cell& c) { c = Cell{}; });
@@ -382,13 +383,13 @@ Cell Analyzer::scalar_result(const CallInfo& call) {
 bool Analyzer::start_callback(CallInfo& call) {
     const auto subprogram = static_cast<uint32_t>(call.callback_subprogram);
     const Frame& caller = st().top();
-    if (call.callback == CallbackKind::Timer) {
+    if (call.callback == CallbackKind::Timer || call.callback == CallbackKind::Workqueue) {
         // Runs later, on its own: a path of its own, with nothing of this one's.
         State state = entry_state(subprogram);
         Frame& frame = state.own_frame(0);
         frame.role = FrameRole::AsyncCallback;
         frame.callback_kind = static_cast<uint8_t>(call.callback);
-        state.in_sleepable = false;
+        state.in_sleepable = call.callback == CallbackKind::Workqueue;
         // Once per callback and map: it starts the same each time.
         const std::pair started{subprogram, call.map.object};
         if (std::ranges::find(async_started_, started) != async_started_.end()) return true;
@@ -430,6 +431,7 @@ void Analyzer::callback_arguments(const CallInfo& call, Frame& frame) {
             regs[2] = caller.regs[3];
             break;
         case CallbackKind::ForEach:
+        case CallbackKind::Workqueue:
         case CallbackKind::Timer: {
             const uint16_t map = call.map.object;
             regs[1] = pointer(CellType::MapHandle, 0, map);

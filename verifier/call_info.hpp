@@ -26,7 +26,8 @@ inline constexpr uint32_t kMapLookup = 1, kMapUpdate = 2, kMapDelete = 3, kTrace
 
 // Cell::object of dynptrs.
 namespace dynptr_kind {
-inline constexpr uint16_t kLocal = 1, kRingbuf = 2, kSkb = 3, kXdp = 4;
+inline constexpr uint16_t kLocal = 1, kRingbuf = 2, kSkb = 3, kXdp = 4, kSkbMeta = 5;
+constexpr bool is_packet(uint16_t kind) { return kind >= kSkb; }
 }  // namespace dynptr_kind
 
 struct CallInfo {

@@ -44,6 +44,8 @@ inline constexpr uint8_t kMaybeNull = 1 << 0, kReadOnly = 1 << 1, kRingbuf = 1 <
                          kUser = 1 << 7;
 // Packet pointers: a comparison proved the pointer to be at, or beyond, data_end.
 inline constexpr uint8_t kAtEnd = 1 << 4, kBeyondEnd = 1 << 5;
+// Mem: a slice of a packet's dynptr, gone when the packet changes.
+inline constexpr uint8_t kPacketSlice = kPercpu;
 // Linked scalars are the link's value plus Cell::off; of that the low 32 bits, zero-extended, or
 // shifted up by 32.
 inline constexpr uint8_t kLinkZext = 1 << 0, kLinkShifted = 1 << 1;
@@ -55,7 +57,8 @@ inline constexpr uint8_t kDynptrRdonly = 1 << 1;
 
 // `object` by type: MapValue, MapKey, MapHandle: map of the analysis; Stack: frame; Packet*: bytes
 // proven to be readable from the base; Mem, Btf: descriptor; Function: subprogram; Dynptr*: kind;
-// IteratorSlot: 1 active, 2 drained.
+// IteratorSlot: iterator_cell
+// (kfunc_call.hpp); IrqSlot: which functions restore it.
 struct Cell {
     CellType type = CellType::NotInit;
     uint8_t flags = 0;

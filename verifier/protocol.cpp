@@ -1,11 +1,12 @@
-// Objects with a protocol: spin locks, timers, dynptrs, iterators, RCU and preemption sections, and
-// the kernel functions (kfuncs) that work on them.
+// Objects with a protocol that helpers work on: spin locks, timers, dynptrs; and the stack slots of
+// objects that the program must not look into.
 #include <algorithm>
 
 #include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
 #include "verifier/call_info.hpp"
 #include "verifier/each_cell.hpp"
+#include "verifier/kfunc_call.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -15,8 +16,6 @@ const SpecialField* find_field(const MapDef& map, FieldKind kind) {
         if (field.kind == kind) return &field;
     return nullptr;
 }
-
-constexpr uint16_t kActive = 1, kDrained = 2;
 
 }  // namespace
 
@@ -85,7 +84,8 @@ bool Analyzer::spin_lock_argument(CallInfo& call, unsigned reg) {
     }
     if (held == nullptr)
         return reject(ErrorCode::LockDiscipline, "bpf_spin_unlock without taking a lock");
-    if (held->lock_id != cell.id || held->lock_object != cell.object)
+    if (held->kind != HoldKind::SpinLock || held->lock_id != cell.id ||
+        held->lock_object != cell.object)
         return reject(ErrorCode::LockDiscipline, "bpf_spin_unlock of different lock");
     std::erase_if(st().holds, [](const Hold& h) { return h.kind == HoldKind::SpinLock; });
     return true;
@@ -159,7 +159,8 @@ bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
     const Cell cell = st().chunk(frame, c)->cells[b / kGranule];
     const int first = slot - cell.off * 8;
     if (tag == Tag::Dynptr) {
-        if (cell.ref != 0)
+        // One of several over the same record may go.
+        if (cell.ref != 0 && dynptrs_of(cell.ref) <= 1)
             return reject(ErrorCode::BadDynptr, "cannot overwrite referenced dynptr at fp%d",
                           first);
         drop_special(frame, first, 2);
@@ -172,7 +173,9 @@ bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
             [](Cell& x) { x = Cell{}; });
         return true;
     }
-    drop_special(frame, slot, 1);
+    const bool iterator = tag == Tag::Iterator;
+    const unsigned slots = iterator ? iterator_slots(iterator_cell::kind_of(cell)) : 1;
+    drop_special(frame, first, slots);
     return true;
 }
 
@@ -200,7 +203,7 @@ bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
     if (cell.type == CellType::Stack) {
         if (!special_slot(cell, reg, "dynptr", off)) return false;
         slot = special_at(cell.object, off, Tag::Dynptr);
-        if (slot == nullptr || slot->off != 0)
+        if (slot == nullptr || slot->type != CellType::DynptrSlot || slot->off != 0)
             return reject(ErrorCode::BadDynptr, "Expected an initialized dynptr as arg #%u",
                           reg - 1);
     }
@@ -225,173 +228,6 @@ bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
     if (call.helper->id == helper_id::kDynptrData &&
         (slot->object == dynptr_kind::kSkb || slot->object == dynptr_kind::kXdp))
         return reject(ErrorCode::BadDynptr, "bpf_dynptr_data on a packet's dynptr");
-    return true;
-}
-
-// --- kernel functions
-// ------------------------------------------------------------------------------
-
-namespace {
-enum class Kfunc : uint8_t {
-    IterNumNew,
-    IterNumNext,
-    IterNumDestroy,
-    RcuLock,
-    RcuUnlock,
-    PreemptDisable,
-    PreemptEnable,
-    None
-};
-Kfunc kfunc_by_name(std::string_view name) {
-    struct Row {
-        std::string_view name;
-        Kfunc kfunc;
-    };
-    constexpr Row kRows[] = {
-        {"bpf_iter_num_new", Kfunc::IterNumNew},
-        {"bpf_iter_num_next", Kfunc::IterNumNext},
-        {"bpf_iter_num_destroy", Kfunc::IterNumDestroy},
-        {"bpf_rcu_read_lock", Kfunc::RcuLock},
-        {"bpf_rcu_read_unlock", Kfunc::RcuUnlock},
-        {"bpf_preempt_disable", Kfunc::PreemptDisable},
-        {"bpf_preempt_enable", Kfunc::PreemptEnable},
-    };
-    for (const Row& row : kRows)
-        if (row.name == name) return row.kfunc;
-    return Kfunc::None;
-}
-}  // namespace
-
-// By relocation, or by the id in the instruction.
-std::string Analyzer::kfunc_name(uint32_t slot) const {
-    if (const auto found = program_.externs.find(slot); found != program_.externs.end())
-        return found->second.name;
-    const Btf* btf = options_.kernel_btf.get();
-    const auto id = static_cast<uint32_t>(insn_at(slot).imm);
-    if (btf == nullptr || insn_at(slot).off != 0 || !btf->has(id) ||
-        !btf->type(id).is(BtfKind::Func))
-        return {};
-    return std::string(btf->type(id).name());
-}
-
-bool Analyzer::is_iter_next(uint32_t slot) const { return kfunc_name(slot) == "bpf_iter_num_next"; }
-
-bool Analyzer::step_kfunc(const Insn& insn) {
-    const std::string name = kfunc_name(slot_);
-    if (name.empty()) {
-        if (options_.kernel_btf != nullptr)
-            return reject(ErrorCode::UnknownHelper, "kernel btf_id %lld is not a function",
-                          static_cast<long long>(insn.imm));
-        return unsupported(ErrorCode::UnsupportedKfunc,
-                           "calls kernel function %lld, whose name only the "
-                           "kernel's BTF tells",
-                           static_cast<long long>(insn.imm));
-    }
-    if (st().find_lock() != nullptr && !name.starts_with("bpf_iter_num_"))
-        return reject(ErrorCode::LockDiscipline,
-                      "function calls are not allowed while holding a lock");
-    switch (kfunc_by_name(name)) {
-        case Kfunc::IterNumNew: return iterator_new();
-        case Kfunc::IterNumNext: return iterator_next();
-        case Kfunc::IterNumDestroy: return iterator_destroy();
-        case Kfunc::RcuLock: ++st().rcu_depth; break;
-        case Kfunc::RcuUnlock:
-            if (st().rcu_depth == 0)
-                return reject(ErrorCode::LockDiscipline,
-                              "unmatched rcu read unlock (kernel function "
-                              "bpf_rcu_read_unlock)");
-            --st().rcu_depth;
-            break;
-        case Kfunc::PreemptDisable: ++st().preempt_depth; break;
-        case Kfunc::PreemptEnable:
-            if (st().preempt_depth == 0)
-                return reject(ErrorCode::LockDiscipline, "unmatched attempt to enable preemption");
-            --st().preempt_depth;
-            break;
-        case Kfunc::None:
-            return unsupported(ErrorCode::UnsupportedKfunc, "calls kernel function %s",
-                               name.c_str());
-    }
-    clobber_caller_saved(st());
-    st().slot = slot_ + 1;
-    return true;
-}
-
-bool Analyzer::iterator_argument(int& off) {
-    if (!read_reg(1)) return false;
-    const Cell cell = st().reg(1);
-    if (cell.type != CellType::Stack)
-        return reject(ErrorCode::BadIterator,
-                      "arg#0 expected pointer to an iterator on stack, r1 is %s",
-                      name_of_cell(cell).c_str());
-    return special_slot(cell, 1, "iter_num", off);
-}
-
-bool Analyzer::iterator_new() {
-    int off = 0;
-    if (!iterator_argument(off) || !read_reg(2) || !read_reg(3)) return false;
-    const unsigned frame = st().reg(1).object;
-    if (off >= -512 && special_at(frame, off, Tag::Iterator) != nullptr)
-        return reject(ErrorCode::BadIterator, "expected uninitialized iter_num as arg #0");
-    Cell cell = pointer(CellType::IteratorSlot, 0, kActive);
-    cell.ref = acquire(slot_);
-    if (!put_special(frame, off, 1, Tag::Iterator, cell)) return false;
-    clobber_caller_saved(st());
-    set_reg(0, unknown());
-    st().slot = slot_ + 1;
-    return true;
-}
-
-bool Analyzer::iterator_next() {
-    int off = 0;
-    if (!iterator_argument(off)) return false;
-    const unsigned frame = st().reg(1).object;
-    const Cell* slot = special_at(frame, off, Tag::Iterator);
-    if (slot == nullptr)
-        return reject(ErrorCode::BadIterator, "expected an initialized iter_num as arg #0");
-    const Cell iterator = *slot;
-    clobber_caller_saved(st());
-    st().slot = slot_ + 1;
-    if (iterator.object == kActive) {
-        State next = st();
-        ++next.own_frame(frame).callback_depth;
-        Cell r0 = pointer(CellType::Mem, flag::kReadOnly, object_index({.size = 4}));
-        r0.ref = iterator.ref;  // ends with the iterator
-        next.own_top().regs[0] = r0;
-        if (Checkpoint* before = previous_round(); before != nullptr) widen(before->state, next);
-        branch_seen_[slot_] |= 3;
-        if (!push_branch(std::move(next))) return false;
-        const auto [c, b] = stack_byte(off);
-        st().own_chunk(frame, c).cells[b / kGranule].object = kDrained;
-    }
-    set_reg(0, constant(0));
-    return true;
-}
-
-bool Analyzer::iterator_destroy() {
-    int off = 0;
-    if (!iterator_argument(off)) return false;
-    const unsigned frame = st().reg(1).object;
-    const Cell* slot = special_at(frame, off, Tag::Iterator);
-    if (slot == nullptr)
-        return reject(ErrorCode::BadIterator, "expected an initialized iter_num as arg #0");
-    const uint32_t ref = slot->ref;
-    drop_special(frame, off, 1);
-    if (!release_reference(ref)) return false;
-    clobber_caller_saved(st());
-    st().slot = slot_ + 1;
-    return true;
-}
-
-bool Analyzer::converges(const Checkpoint& kept) const {
-    const Insn& insn = insn_at(kept.state.slot);
-    if (insn.kind == Kind::MayGoto) return kept.state.may_goto_depth != current_.may_goto_depth;
-    return true;
-}
-
-bool Analyzer::same_iterator_depths(const State& a, const State& b) const {
-    for (unsigned f = 0; f < a.depth() && f < b.depth(); ++f)
-        if (a.frame(f).callback_depth != b.frame(f).callback_depth) return false;
     return true;
 }
 

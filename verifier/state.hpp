@@ -131,9 +131,11 @@ public:
     bool in_sleepable = false;
     bool packet_may_change = false;
 
+    // The spin lock that was taken last, of either kind.
     const Hold* find_lock() const {
-        for (const Hold& h : holds)
-            if (h.kind == HoldKind::SpinLock) return &h;
+        for (size_t i = holds.size(); i-- > 0;)
+            if (holds[i].kind == HoldKind::SpinLock || holds[i].kind == HoldKind::ResLock)
+                return &holds[i];
         return nullptr;
     }
     bool holds_reference(uint32_t id) const {

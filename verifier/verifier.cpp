@@ -6,6 +6,7 @@
 #include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
 #include "verifier/call_info.hpp"
+#include "verifier/kfunc_call.hpp"
 #include "verifier/observer.hpp"
 #include "vm/base/os.hpp"
 
@@ -113,7 +114,7 @@ void Analyzer::find_prune_points() {
             case Kind::CallLocal: mark(slot + 1); break;
             case Kind::Call:
                 if (insn.pseudo_call() == PseudoCall::Kfunc) {
-                    if (is_iter_next(slot)) {
+                    if (is_iter_next(slot) || kfunc_calls_back(slot)) {
                         mark(slot);
                         force_points_[slot] = 1;
                     }
@@ -122,7 +123,9 @@ void Analyzer::find_prune_points() {
                     for (const ArgSpec& arg : helper->proto.args)
                         if (arg.kind == ArgKind::Callback) {
                             mark(slot);
-                            if (arg.callback != CallbackKind::Timer) force_points_[slot] = 1;
+                            if (arg.callback != CallbackKind::Timer &&
+                                arg.callback != CallbackKind::Workqueue)
+                                force_points_[slot] = 1;
                         }
                 }
                 break;

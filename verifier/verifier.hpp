@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <skep/error.hpp>
@@ -20,6 +22,7 @@
 namespace skep {
 
 class Btf;
+struct Helper;
 class AnalysisObserver;  // verifier/observer.hpp
 
 enum class Verdict : uint8_t {
@@ -49,6 +52,8 @@ struct AnalyzeOptions {
     std::vector<ProgKind> denied_types;
     std::vector<uint32_t> denied_helpers;
     std::vector<MapType> denied_map_types;
+    // The host's own function of that name, or null.
+    std::function<const Helper*(std::string_view name)> host_kfunc;
     AnalysisObserver* observer = nullptr;  // tests: sees every abstract state
 };
 

@@ -33,17 +33,28 @@ ValueType value_type(const MapDef& map) {
     const uint32_t lock = b.add("bpf_spin_lock", 4, 1, 4, {b.string("val"), u32, 0});
     const uint32_t timer =
         b.add("bpf_timer", 4, 2, 16, {b.string("a"), u64, 0, b.string("b"), u64, 64});
+    const uint32_t res = b.add("bpf_res_spin_lock", 4, 1, 4, {b.string("val"), u32, 0});
+    const uint32_t wq = b.add("bpf_wq", 4, 2, 16, {b.string("a"), u64, 0, b.string("b"), u64, 64});
+    const uint32_t work = b.add("bpf_task_work", 4, 1, 8, {b.string("a"), u64, 0});
+    struct Special {
+        FieldKind kind;
+        uint32_t type, size;
+    };
+    const Special specials[] = {{FieldKind::SpinLock, lock, 4},
+                                {FieldKind::Timer, timer, 16},
+                                {FieldKind::ResSpinLock, res, 4},
+                                {FieldKind::Workqueue, wq, 16},
+                                {FieldKind::TaskWork, work, 8}};
     std::vector<uint32_t> members;
     uint32_t count = 0;
     for (uint32_t at = 0; at + 4 <= map.value_size;) {
-        const SpecialField* field = nullptr;
+        Special here{FieldKind::SpinLock, u32, 4};
         for (const SpecialField& f : map.fields)
-            if (f.offset == at) field = &f;
-        const bool is_timer = field != nullptr && field->kind == FieldKind::Timer;
-        const uint32_t type = field == nullptr ? u32 : is_timer ? timer : lock;
-        members.insert(members.end(), {b.string("m" + std::to_string(at)), type, at * 8});
+            for (const Special& special : specials)
+                if (f.offset == at && f.kind == special.kind) here = special;
+        members.insert(members.end(), {b.string("m" + std::to_string(at)), here.type, at * 8});
         ++count;
-        at += is_timer ? 16 : 4;
+        at += here.size;
     }
     ValueType out;
     out.value = b.add("value", 4, count, map.value_size, members);

@@ -70,9 +70,27 @@ MapDef read_map(const std::string& line, const std::vector<MapDef>& before) {
         if (key == "flags") map.flags = number(value);
         if (key == "inner") map.inner = std::make_shared<MapDef>(before[number(value)]);
         if (key == "spin_lock") map.fields.push_back({FieldKind::SpinLock, number(value), 4, 0});
+        if (key == "res_spin_lock")
+            map.fields.push_back({FieldKind::ResSpinLock, number(value), 4, 0});
+        if (key == "wq") map.fields.push_back({FieldKind::Workqueue, number(value), 16, 0});
+        if (key == "task_work") map.fields.push_back({FieldKind::TaskWork, number(value), 8, 0});
         if (key == "timer") map.fields.push_back({FieldKind::Timer, number(value), 16, 0});
     }
     return map;
+}
+
+// Takes the names of kernel functions out of the text, in the order of their calls.
+std::vector<std::string> take_kfunc_names(std::string& text) {
+    constexpr std::string_view kCall = "call kfunc ";
+    std::vector<std::string> names;
+    for (size_t at = 0; (at = text.find(kCall, at)) != std::string::npos;) {
+        at += kCall.size();
+        const size_t end = std::min(text.find_first_of(" \n", at), text.size());
+        const bool named = std::isdigit(static_cast<unsigned char>(text[at])) == 0;
+        names.push_back(named ? text.substr(at, end - at) : std::string{});
+        if (named) text.replace(at, end - at, "0");
+    }
+    return names;
 }
 
 }  // namespace
@@ -90,9 +108,18 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
         if (helper == nullptr) return std::nullopt;
         return static_cast<int32_t>(helper->id);
     };
-    auto slots = assemble(text->body, names);
+    std::string body = text->body;
+    const std::vector<std::string> kfuncs = take_kfunc_names(body);
+    auto slots = assemble(body, names);
     if (!slots) return std::unexpected(slots.error());
     out.slots = *std::move(slots);
+    size_t next = 0;
+    for (uint32_t i = 0; i < out.slots.size(); ++i) {
+        if (out.slots[i].opcode != 0x85 || out.slots[i].src() != 2 || next >= kfuncs.size())
+            continue;
+        if (!kfuncs[next].empty()) out.kfuncs.emplace(i, kfuncs[next]);
+        ++next;
+    }
     std::stringstream words(prog->words);
     std::string type;
     words >> type;
@@ -114,6 +141,8 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
     if (out.program) {
         out.program->attach_type = out.type.attach_type;
         out.program->sleepable = out.sleepable;
+        for (const auto& [slot, name] : out.kfuncs)
+            out.program->externs[slot] = {ExternRef::What::Kfunc, name, false, 0};
     }
     return out;
 }

@@ -6,12 +6,15 @@
 //     type=array,key=4,value=48,entries=1
 //   -- asm
 //     r0 = 0
+//     call kfunc bpf_rcu_read_lock    kernel functions by name
 //     exit
 //   -- verdict accepted                or: rejected CODE; asked of the running kernel too
 //   -- extended accepted               the verdict under that policy, where it differs (strict too)
+//   -- btf                             analysed with the running kernel's types; skipped without
 //   -- kernel WHY                      why Linux's verdict is another one
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,6 +30,7 @@ namespace skep::test {
 struct VerdictCase {
     std::string title;
     std::vector<RawInsn> slots;
+    std::map<uint32_t, std::string> kfuncs;  // by slot of the call
     TypeChoice type;
     std::vector<MapDef> maps;
     bool gpl = true, sleepable = false;

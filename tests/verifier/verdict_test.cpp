@@ -10,19 +10,32 @@
 #include "tests/verifier/kernel_verdict.hpp"
 #include "tests/verifier/verdict_case.hpp"
 #include "verifier/verifier.hpp"
+#include "vm/btf/btf.hpp"
 
 namespace skep::test {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string verdict_of(const VerdictCase& test, Policy policy, std::string* why = nullptr) {
+// The running kernel's types; null where there are none.
+std::shared_ptr<const Btf> running_btf() {
+    static const std::shared_ptr<const Btf> btf = [] {
+        std::ifstream in("/sys/kernel/btf/vmlinux", std::ios::binary);
+        auto parsed = Btf::parse(std::string((std::istreambuf_iterator<char>(in)), {}));
+        return parsed ? *parsed : nullptr;
+    }();
+    return btf;
+}
+
+std::string verdict_of(const VerdictCase& test, Policy policy, std::string* why = nullptr,
+                       std::shared_ptr<const Btf> btf = nullptr) {
     if (!test.program) {
         if (why != nullptr) *why = test.program.error().to_string();
         return "rejected " + std::string(name_of(test.program.error().code));
     }
     AnalyzeOptions options;
     options.policy = policy;
+    options.kernel_btf = std::move(btf);
     options.budgets.insns = 1'100'000;  // a little more than Linux: endless loops end here
     const Analysis analysis = analyze(*test.program, options);
     if (why != nullptr) *why = analysis.error.to_string();
@@ -49,7 +62,15 @@ public:
         ASSERT_TRUE(read) << read.error().to_string();
         const Section* expected = test_.find("verdict");
         std::string why;
-        const std::string ours = verdict_of(*read, Policy::Linux, &why);
+        // By the table's prototypes of kernel functions, and by the running kernel's.
+        const bool needs_btf = test_.find("btf") != nullptr;
+        if (needs_btf && running_btf() == nullptr)
+            GTEST_SKIP() << "no /sys/kernel/btf/vmlinux here";
+        const std::string ours =
+            verdict_of(*read, Policy::Linux, &why, needs_btf ? running_btf() : nullptr);
+        if (!read->kfuncs.empty() && !needs_btf && running_btf() != nullptr) {
+            EXPECT_EQ(ours, verdict_of(*read, Policy::Linux, &why, running_btf())) << why;
+        }
         const bool show = std::getenv("SKEP_SHOW") != nullptr;
         if (show) std::printf("%s: %s (%s)\n", test_.title.c_str(), ours.c_str(), why.c_str());
         if (expected != nullptr) {
@@ -63,6 +84,10 @@ public:
         // The kernel takes its time over each load; a part of the cases does between changes.
         const bool all = std::getenv("SKEP_ALL") != nullptr || show;
         if (!all && std::hash<std::string>{}(test_.title) % 5 != 0) return;
+        for (const auto& [slot, name] : read->kfuncs) {
+            if (running_btf() == nullptr) return;
+            read->slots[slot].imm = static_cast<int32_t>(running_btf()->find(name, BtfKind::Func));
+        }
         const auto kernel = kernel_verdict(read->slots, *read->type.type, read->type.attach_type,
                                            read->maps, read->gpl, read->sleepable);
         if (!kernel) return;

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "helpers/kfunc.hpp"
 #include "helpers/table.hpp"
 #include "vm/base/try.hpp"
+#include "vm/btf/btf.hpp"
 #include "vm/run/run_area.hpp"
 
 namespace skep {
@@ -180,7 +182,7 @@ private:
     Result<void> lower_call(uint32_t index, ImageSlot& out) {
         const Insn& insn = out.insn;
         if (insn.pseudo_call() != PseudoCall::Helper) {
-            out.trap = TrapCode::Unsupported;
+            lower_kfunc_call(index, out);
             return {};
         }
         const bool in_range = insn.imm >= 0 && insn.imm <= UINT32_MAX;
@@ -209,6 +211,27 @@ private:
         return {};
     }
 
+    // What runs the kernel function that a slot names; null if nothing does.
+    const Helper* kfunc_of(const std::string& name) const {
+        if (binding_.host_kfunc)
+            if (const Helper* own = binding_.host_kfunc(name); own != nullptr) return own;
+        const Kfunc* known = find_kfunc(name);
+        return known == nullptr ? nullptr : known->run;
+    }
+
+    // The verifier knows the function by the target's BTF too; only names lead to what runs.
+    void lower_kfunc_call(uint32_t index, ImageSlot& out) {
+        const auto external = program_->externs.find(index);
+        const Helper* helper = external == program_->externs.end()
+                                   ? nullptr
+                                   : kfunc_of(std::string(essential_name(external->second.name)));
+        if (helper == nullptr) {
+            out.trap = TrapCode::Unsupported;
+            return;
+        }
+        out.bound = address_of(helper);
+    }
+
     Result<void> lower_imm64(uint32_t index, ImageSlot& out) {
         const Insn& insn = out.insn;
         const auto low = static_cast<uint32_t>(insn.imm);
@@ -223,8 +246,14 @@ private:
             case PseudoImm::MapValue:
             case PseudoImm::MapIdxValue: return lower_map_value(index, out);
             case PseudoImm::BtfId: {
-                // A kernel's variable: a weak one that is missing reads as null, as in libbpf.
+                // A kernel's variable: a weak one that is missing reads as null, as in libbpf. A
+                // function's address is only good for a test.
                 const auto external = program_->externs.find(index);
+                if (external != program_->externs.end() &&
+                    kfunc_of(std::string(essential_name(external->second.name))) != nullptr) {
+                    out.bound = guest_address(region::kFunction, UINT32_MAX);
+                    return {};
+                }
                 if (external == program_->externs.end() || !external->second.weak)
                     out.trap = TrapCode::Unsupported;
                 return {};

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <skep/error.hpp>
@@ -17,6 +18,8 @@ struct Binding {
     std::vector<std::shared_ptr<Map>> maps;
     // The helper with this number, or null. Must outlive the image.
     std::function<const Helper*(uint32_t number)> helper;
+    // The host's own kernel function of that name, or null. Must outlive the image.
+    std::function<const Helper*(std::string_view name)> host_kfunc;
     bool fuel = true;  // charge fuel; may be false only for the unchecked form
 };
 

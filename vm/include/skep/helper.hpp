@@ -58,6 +58,7 @@ enum class ArgKind : uint8_t {
     PercpuBtf,      // a per-CPU kernel variable
     RingbufRecord,  // memory that a ring buffer reservation returned
     Dynptr,         // a bpf_dynptr on the stack
+    StackObject,    // an iterator or saved interrupt state on the stack, ArgSpec::size bytes
 };
 
 // Properties of a pointer argument.
@@ -106,6 +107,7 @@ enum class CallbackKind : uint8_t {
     Timer,        // (map, key, value)
     FindVma,      // (task, vma, ctx)
     UserRingbuf,  // (dynptr, ctx)
+    Workqueue,    // (map, key, value)
 };
 
 struct ArgSpec {
@@ -286,6 +288,10 @@ struct PercpuBtf {
 struct ReleasedRecord {
     std::byte* data;
 };
+template <uint16_t kBytes>
+struct StackObject {
+    std::byte* data;
+};
 template <uint8_t kFlags>
 struct DynptrArg {
     std::byte* dynptr;
@@ -434,6 +440,10 @@ struct Arg<ReleasedRecord>
     : PointerArg<ReleasedRecord, byte, ArgKind::RingbufRecord, af::kRelease> {};
 template <uint8_t kFlags>
 struct Arg<DynptrArg<kFlags>> : PointerArg<DynptrArg<kFlags>, byte, ArgKind::Dynptr, kFlags> {};
+
+template <uint16_t kBytes>
+struct Arg<StackObject<kBytes>>
+    : PointerArg<StackObject<kBytes>, byte, ArgKind::StackObject, af::kWrite, kBytes> {};
 
 template <uint8_t kPointerFlags, uint8_t kSizeFlags>
 struct Arg<Mem<kPointerFlags, kSizeFlags>> {
