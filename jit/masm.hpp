@@ -41,6 +41,12 @@ struct Features {
     static Features host() noexcept;
 };
 
+// What a target's instructions can do in one.
+struct Abilities {
+    bool memory_operands = false;  // arithmetic and comparisons with memory
+    bool rich_addresses = false;   // index, any scale and displacement at once
+};
+
 // Offsets into the environment and the helpers that generated code calls by address.
 using Function = const void*;
 
@@ -57,6 +63,7 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
                                   int64_t k, LabelId l, Mem mem, Function f, bool b, unsigned n,
                                   uint16_t mask, RegionAccess regions) {
     // Labels and positions.
+    { M::kAbilities } -> std::convertible_to<Abilities>;
     { m.new_label() } -> std::same_as<LabelId>;
     m.bind(l);
     m.align_loop();
@@ -88,11 +95,19 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.rotate_left(w, r, r, n);
     m.add3(r, r, r);
     m.add3_imm(r, r, int32_t{});
+    // The same with a destination of their own; alu3's last argument says that a divisor is not 0.
+    m.alu3(op, w, b, r, r, r, b);
+    m.alu3_imm(op, w, b, r, r, k);
+    m.alu_mem(op, w, r, r, mem);  // dst = a op [mem]; nothing but +, -, *, |, &, ^
+    m.neg3(w, r, r);
+    m.zero_extend(r, r, n);
+    m.swap(r, r, n);  // the low n bits in reverse byte order
     // Memory.
     m.load(w, b, r, mem);
     m.store(w, mem, r);
     m.store_imm(w, mem, int32_t{});
     m.load_swapped(w, r, mem);
+    m.load_signed(w, w, r, mem);  // to the first width, of the second
     m.atomic(at, w, mem, r);
     m.lea(r, mem);
     // kTmp0 = host address of the `w` bytes at guest address [base + disp]; to the label if the
@@ -103,6 +118,10 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.branch(c, w, r, r, l, b);
     m.branch_imm(c, w, r, k, l, b);
     m.branch_mem_imm(c, w, mem, int32_t{}, l, b);
+    m.branch_mem(c, w, r, mem, l, b);
+    // Branches if (r & r) or (r & k) is 0: if `b` says so, else if it is not.
+    m.branch_test(b, w, r, r, l, b);
+    m.branch_test_imm(b, w, r, k, l, b);
     m.add_mem_imm(w, mem, int32_t{});
     m.sub_mem_imm(w, mem, int32_t{}, l);  // memory -= imm; to the label if it became negative
     m.trap_here();                        // fills what must never run

@@ -72,7 +72,8 @@ a64::Gp MasmA64::gp(Width w, Reg r) const {
 a64::Mem MasmA64::operand(Mem mem, unsigned size) {
     a64::Gp base = gp(Width::Dw, mem.base);
     if (mem.has_index) {
-        if (mem.disp == 0 && mem.shift == 0) return a64::ptr(base, gp(Width::Dw, mem.index));
+        if (mem.disp == 0 && (mem.shift == 0 || 1u << mem.shift == size))
+            return a64::ptr(base, gp(Width::Dw, mem.index), a64::lsl(mem.shift));
         assembler_.add(kScratch1, base, gp(Width::Dw, mem.index), a64::lsl(mem.shift));
         base = kScratch1;
     }
@@ -196,26 +197,35 @@ void MasmA64::sign_extend(Width w, Reg dst, Reg src, unsigned bits) {
 }
 
 void MasmA64::alu(AluOp op, Width w, bool is_signed, Reg dst, Reg src) {
-    const a64::Gp d = gp(w, dst), s = gp(w, src);
+    alu3(op, w, is_signed, dst, dst, src, false);
+}
+
+// Division needs no care: the processor gives 0 for a divisor of 0.
+void MasmA64::alu3(AluOp op, Width w, bool is_signed, Reg dst, Reg a, Reg b, bool) {
+    const a64::Gp d = gp(w, dst), x = gp(w, a), s = gp(w, b);
     switch (op) {
-        case AluOp::Add: assembler_.add(d, d, s); break;
-        case AluOp::Sub: assembler_.sub(d, d, s); break;
-        case AluOp::Mul: assembler_.mul(d, d, s); break;
-        case AluOp::Or: assembler_.orr(d, d, s); break;
-        case AluOp::And: assembler_.and_(d, d, s); break;
-        case AluOp::Xor: assembler_.eor(d, d, s); break;
-        case AluOp::Mov: mov(w, dst, src); break;
+        case AluOp::Add: assembler_.add(d, x, s); break;
+        case AluOp::Sub: assembler_.sub(d, x, s); break;
+        case AluOp::Mul: assembler_.mul(d, x, s); break;
+        case AluOp::Or: assembler_.orr(d, x, s); break;
+        case AluOp::And: assembler_.and_(d, x, s); break;
+        case AluOp::Xor: assembler_.eor(d, x, s); break;
+        case AluOp::Mov: mov(w, dst, b); break;
         // Register shifts take the count modulo the width, as eBPF does.
-        case AluOp::Lsh: assembler_.lsl(d, d, s); break;
-        case AluOp::Rsh: assembler_.lsr(d, d, s); break;
-        case AluOp::Arsh: assembler_.asr(d, d, s); break;
+        case AluOp::Lsh: assembler_.lsl(d, x, s); break;
+        case AluOp::Rsh: assembler_.lsr(d, x, s); break;
+        case AluOp::Arsh: assembler_.asr(d, x, s); break;
         case AluOp::Div:
-        case AluOp::Mod: divide(op, w, is_signed, dst, s); break;
+        case AluOp::Mod: divide(op, w, is_signed, dst, a, s); break;
     }
 }
 
 void MasmA64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
-    const a64::Gp d = gp(w, dst);
+    alu3_imm(op, w, is_signed, dst, dst, imm);
+}
+
+void MasmA64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_t imm) {
+    const a64::Gp d = gp(w, dst), x = gp(w, a);
     const uint32_t bits = w == Width::Dw ? 64 : 32;
     const uint64_t value = w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm);
     const uint32_t count = static_cast<uint32_t>(imm) & (bits - 1);
@@ -228,9 +238,9 @@ void MasmA64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
                 imm < 0 ? 0 - static_cast<uint64_t>(imm) : static_cast<uint64_t>(imm);
             if (is_arithmetic_imm(magnitude)) {
                 if (subtract)
-                    assembler_.sub(d, d, magnitude);
+                    assembler_.sub(d, x, magnitude);
                 else
-                    assembler_.add(d, d, magnitude);
+                    assembler_.add(d, x, magnitude);
                 return;
             }
             break;
@@ -240,21 +250,21 @@ void MasmA64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
         case AluOp::Xor:
             if (a64::Utils::isLogicalImm(value, bits)) {
                 if (op == AluOp::Or)
-                    assembler_.orr(d, d, value);
+                    assembler_.orr(d, x, value);
                 else if (op == AluOp::And)
-                    assembler_.and_(d, d, value);
+                    assembler_.and_(d, x, value);
                 else
-                    assembler_.eor(d, d, value);
+                    assembler_.eor(d, x, value);
                 return;
             }
             break;
         case AluOp::Mov: mov_imm(dst, value); return;
-        case AluOp::Lsh: assembler_.lsl(d, d, count); return;
-        case AluOp::Rsh: assembler_.lsr(d, d, count); return;
-        case AluOp::Arsh: assembler_.asr(d, d, count); return;
+        case AluOp::Lsh: assembler_.lsl(d, x, count); return;
+        case AluOp::Rsh: assembler_.lsr(d, x, count); return;
+        case AluOp::Arsh: assembler_.asr(d, x, count); return;
         case AluOp::Mul:
             if (imm > 0 && std::has_single_bit(value)) {
-                assembler_.lsl(d, d, std::countr_zero(value));
+                assembler_.lsl(d, x, std::countr_zero(value));
                 return;
             }
             break;
@@ -262,40 +272,68 @@ void MasmA64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
         case AluOp::Mod:
             if (!is_signed && std::has_single_bit(value)) {
                 if (op == AluOp::Div)
-                    assembler_.lsr(d, d, std::countr_zero(value));
+                    assembler_.lsr(d, x, std::countr_zero(value));
                 else if (value == 1)
                     assembler_.mov(d, 0);
                 else
-                    assembler_.and_(d, d, value - 1);
+                    assembler_.and_(d, x, value - 1);
                 return;
             }
             assembler_.mov(t, value);
-            divide(op, w, is_signed, dst, t);
+            divide(op, w, is_signed, dst, a, t);
             return;
     }
     assembler_.mov(t, value);
     switch (op) {
-        case AluOp::Add: assembler_.add(d, d, t); break;
-        case AluOp::Sub: assembler_.sub(d, d, t); break;
-        case AluOp::Or: assembler_.orr(d, d, t); break;
-        case AluOp::And: assembler_.and_(d, d, t); break;
-        case AluOp::Xor: assembler_.eor(d, d, t); break;
-        default: assembler_.mul(d, d, t); break;
+        case AluOp::Add: assembler_.add(d, x, t); break;
+        case AluOp::Sub: assembler_.sub(d, x, t); break;
+        case AluOp::Or: assembler_.orr(d, x, t); break;
+        case AluOp::And: assembler_.and_(d, x, t); break;
+        case AluOp::Xor: assembler_.eor(d, x, t); break;
+        default: assembler_.mul(d, x, t); break;
     }
 }
 
 // The processor's division gives 0 for a zero divisor and wraps the smallest number by -1, which is
 // what eBPF wants; the remainder by 0 comes out as the dividend. The divisor is not x13.
-void MasmA64::divide(AluOp op, Width w, bool is_signed, Reg dst, a64::Gp divisor) {
-    const a64::Gp d = gp(w, dst), q = op == AluOp::Div ? d : scratch(w, kScratch1);
+void MasmA64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg a, a64::Gp divisor) {
+    const a64::Gp d = gp(w, dst), x = gp(w, a), q = op == AluOp::Div ? d : scratch(w, kScratch1);
     if (is_signed)
-        assembler_.sdiv(q, d, divisor);
+        assembler_.sdiv(q, x, divisor);
     else
-        assembler_.udiv(q, d, divisor);
-    if (op == AluOp::Mod) assembler_.msub(d, q, divisor, d);
+        assembler_.udiv(q, x, divisor);
+    if (op == AluOp::Mod) assembler_.msub(d, q, divisor, x);
 }
 
-void MasmA64::neg(Width w, Reg dst) { assembler_.neg(gp(w, dst), gp(w, dst)); }
+// Targets with memory operands only are asked for this; here a temporary does.
+void MasmA64::alu_mem(AluOp op, Width w, Reg dst, Reg a, Mem mem) {
+    load(w, false, kTmp0, mem);
+    alu3(op, w, false, dst, a, kTmp0, false);
+}
+
+void MasmA64::neg(Width w, Reg dst) { neg3(w, dst, dst); }
+void MasmA64::neg3(Width w, Reg dst, Reg a) { assembler_.neg(gp(w, dst), gp(w, a)); }
+
+void MasmA64::zero_extend(Reg dst, Reg a, unsigned bits) {
+    const a64::Gp d = gp(Width::W, dst), s = gp(Width::W, a);
+    switch (bits) {
+        case 8: assembler_.uxtb(d, s); break;
+        case 16: assembler_.uxth(d, s); break;
+        default: assembler_.mov(d, s); break;
+    }
+}
+
+void MasmA64::swap(Reg dst, Reg a, unsigned bits) {
+    switch (bits) {
+        case 16:
+            // Only the low half is meant; a whole reversal leaves it on top.
+            assembler_.rev(gp(Width::W, dst), gp(Width::W, a));
+            assembler_.lsr(gp(Width::W, dst), gp(Width::W, dst), 16);
+            break;
+        case 32: assembler_.rev(gp(Width::W, dst), gp(Width::W, a)); break;
+        default: assembler_.rev(gp(Width::Dw, dst), gp(Width::Dw, a)); break;
+    }
+}
 
 void MasmA64::endian(EndianOp op, Reg dst, unsigned bits) {
     const a64::Gp w = gp(Width::W, dst), d = gp(Width::Dw, dst);
@@ -401,6 +439,18 @@ void MasmA64::load_swapped(Width w, Reg dst, Mem mem) {
     if (w != Width::B) endian(EndianOp::ToBe, dst, 8 * bytes_of(w));
 }
 
+void MasmA64::load_signed(Width to, Width w, Reg dst, Mem mem) {
+    if (to == Width::Dw || bytes_of(w) >= 4) {
+        load(w, w != Width::Dw, dst, mem);
+        return;
+    }
+    const a64::Mem m = operand(mem, bytes_of(w));
+    if (w == Width::B)
+        assembler_.ldrsb(gp(Width::W, dst), m);
+    else
+        assembler_.ldrsh(gp(Width::W, dst), m);
+}
+
 void MasmA64::atomic(AtomicOp op, Width w, Mem mem, Reg src) {
     a64::Gp base = gp(Width::Dw, mem.base);
     if (mem.disp != 0 || mem.has_index) {
@@ -493,6 +543,11 @@ void MasmA64::atomic_exclusive(AtomicOp op, Width w, a64::Mem m, Reg src) {
 }
 
 void MasmA64::lea(Reg dst, Mem mem) {
+    if (mem.has_index && mem.disp == 0) {
+        assembler_.add(gp(Width::Dw, dst), gp(Width::Dw, mem.base), gp(Width::Dw, mem.index),
+                       a64::lsl(mem.shift));
+        return;
+    }
     if (mem.has_index) {
         assembler_.add(kScratch1, gp(Width::Dw, mem.base), gp(Width::Dw, mem.index),
                        a64::lsl(mem.shift));
@@ -568,21 +623,34 @@ void MasmA64::branch(CondOp op, Width w, Reg a, Reg b, LabelId target, bool near
 }
 
 void MasmA64::branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId target, bool near) {
-    const a64::Gp r = gp(w, a);
     if (op == CondOp::Set) {
-        const uint64_t value =
-            w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm);
-        if (a64::Utils::isLogicalImm(value, w == Width::Dw ? 64 : 32)) {
-            assembler_.tst(r, value);
-        } else {
-            const a64::Gp t = scratch(w, kScratch0);
-            assembler_.mov(t, value);
-            assembler_.tst(r, t);
-        }
-    } else {
-        compare_imm(w, r, imm);
+        branch_test_imm(false, w, a, imm, target, near);
+        return;
     }
+    compare_imm(w, gp(w, a), imm);
     jump_if(cond_code(op), target, near);
+}
+
+void MasmA64::branch_test(bool zero, Width w, Reg a, Reg b, LabelId target, bool near) {
+    assembler_.tst(gp(w, a), gp(w, b));
+    jump_if(zero ? CondCode::kEQ : CondCode::kNE, target, near);
+}
+
+void MasmA64::branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId target, bool near) {
+    const uint64_t value = w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm);
+    if (a64::Utils::isLogicalImm(value, w == Width::Dw ? 64 : 32)) {
+        assembler_.tst(gp(w, a), value);
+    } else {
+        const a64::Gp t = scratch(w, kScratch0);
+        assembler_.mov(t, value);
+        assembler_.tst(gp(w, a), t);
+    }
+    jump_if(zero ? CondCode::kEQ : CondCode::kNE, target, near);
+}
+
+void MasmA64::branch_mem(CondOp op, Width w, Reg a, Mem mem, LabelId target, bool near) {
+    load(w, false, kTmp0, mem);
+    branch(op, w, a, kTmp0, target, near);
 }
 
 void MasmA64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId target, bool near) {

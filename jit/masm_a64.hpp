@@ -14,6 +14,8 @@ namespace skep::jit {
 
 class MasmA64 {
 public:
+    static constexpr Abilities kAbilities{.memory_operands = false, .rich_addresses = false};
+
     // Emits into `code`, which outlives this and has an error handler attached.
     MasmA64(asmjit::CodeHolder& code, Features features);
 
@@ -44,11 +46,18 @@ public:
     void rotate_left(Width w, Reg dst, Reg src, unsigned count);
     void add3(Reg dst, Reg a, Reg b);
     void add3_imm(Reg dst, Reg a, int32_t imm);
+    void alu3(AluOp op, Width w, bool is_signed, Reg dst, Reg a, Reg b, bool nonzero);
+    void alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_t imm);
+    void alu_mem(AluOp op, Width w, Reg dst, Reg a, Mem mem);
+    void neg3(Width w, Reg dst, Reg a);
+    void zero_extend(Reg dst, Reg a, unsigned bits);
+    void swap(Reg dst, Reg a, unsigned bits);
 
     void load(Width w, bool sign, Reg dst, Mem mem);
     void store(Width w, Mem mem, Reg src);
     void store_imm(Width w, Mem mem, int32_t imm);
     void load_swapped(Width w, Reg dst, Mem mem);
+    void load_signed(Width to, Width w, Reg dst, Mem mem);
     void atomic(AtomicOp op, Width w, Mem mem, Reg src);
     void lea(Reg dst, Mem mem);
     void translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused);
@@ -57,6 +66,9 @@ public:
     void branch(CondOp op, Width w, Reg a, Reg b, LabelId label, bool near);
     void branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId label, bool near);
     void branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId label, bool near);
+    void branch_mem(CondOp op, Width w, Reg a, Mem mem, LabelId label, bool near);
+    void branch_test(bool zero, Width w, Reg a, Reg b, LabelId label, bool near);
+    void branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId label, bool near);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
     void trap_here();
@@ -69,7 +81,7 @@ private:
     asmjit::Label label(LabelId id) const { return labels_[id]; }
     asmjit::a64::Mem operand(Mem mem, unsigned size);
     asmjit::a64::Mem env_operand(int32_t disp) const;
-    void divide(AluOp op, Width w, bool is_signed, Reg dst, asmjit::a64::Gp divisor);
+    void divide(AluOp op, Width w, bool is_signed, Reg dst, Reg a, asmjit::a64::Gp divisor);
     void atomic_lse(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void atomic_exclusive(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void jump_if(asmjit::arm::CondCode code, LabelId target, bool near);

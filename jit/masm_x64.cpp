@@ -177,9 +177,9 @@ void MasmX64::alu(AluOp op, Width w, bool is_signed, Reg dst, Reg src) {
         case AluOp::Mov: mov(w, dst, src); break;
         case AluOp::Lsh:
         case AluOp::Rsh:
-        case AluOp::Arsh: shift(op, w, dst, src); break;
+        case AluOp::Arsh: shift(op, w, dst, dst, src); break;
         case AluOp::Div:
-        case AluOp::Mod: divide(op, w, is_signed, dst, src); break;
+        case AluOp::Mod: divide(op, w, is_signed, dst, src, false); break;
     }
 }
 
@@ -234,7 +234,7 @@ void MasmX64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
                     w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm));
             } else {
                 assembler_.mov(gp(w, kTmp1), imm);
-                divide(op, w, true, dst, kTmp1);
+                divide(op, w, true, dst, kTmp1, imm != 0);
             }
             break;
     }
@@ -245,20 +245,20 @@ void MasmX64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
     }
 }
 
-void MasmX64::shift(AluOp op, Width w, Reg dst, Reg count) {
-    const x86::Gp d = gp(w, dst), c = gp(w, count);
+void MasmX64::shift(AluOp op, Width w, Reg dst, Reg a, Reg count) {
+    const x86::Gp d = gp(w, dst), s = gp(w, a), c = gp(w, count);
     if (features_.bmi2) {
         if (op == AluOp::Lsh)
-            assembler_.shlx(d, d, c);
+            assembler_.shlx(d, s, c);
         else if (op == AluOp::Rsh)
-            assembler_.shrx(d, d, c);
+            assembler_.shrx(d, s, c);
         else
-            assembler_.sarx(d, d, c);
+            assembler_.sarx(d, s, c);
         return;
     }
     // The count goes to cl: rcx is r4, kept in a temporary meanwhile. The value goes through
     // another temporary, since it may live in rcx itself.
-    assembler_.mov(gp(w, kTmp0), d);
+    assembler_.mov(gp(w, kTmp0), s);
     assembler_.mov(x86::r11, x86::rcx);
     assembler_.mov(x86::ecx, gp(Width::W, count));
     const x86::Gp t = gp(w, kTmp0);
@@ -274,14 +274,16 @@ void MasmX64::shift(AluOp op, Width w, Reg dst, Reg count) {
 }
 
 // dst = dst / divisor or dst % divisor with RFC 9669's results for 0 and -1.
-void MasmX64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor) {
+void MasmX64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor, bool nonzero) {
     const bool div = op == AluOp::Div;
     const asmjit::Label done = assembler_.newLabel(), by_zero = assembler_.newLabel();
     const asmjit::Label plain = assembler_.newLabel();
     const x86::Gp d = gp(w, dst), t = gp(w, kTmp1), a = gp(w, 0), high = gp(w, 3);
     if (divisor != kTmp1) assembler_.mov(t, gp(w, divisor));
-    assembler_.test(t, t);
-    assembler_.short_().jz(by_zero);
+    if (!nonzero) {
+        assembler_.test(t, t);
+        assembler_.short_().jz(by_zero);
+    }
     if (is_signed) {
         assembler_.cmp(t, -1);
         assembler_.short_().jne(plain);
@@ -316,6 +318,10 @@ void MasmX64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor) {
     }
     if (dst != 0) assembler_.mov(x86::rax, x86::r10);
     if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
+    if (nonzero) {
+        assembler_.bind(done);
+        return;
+    }
     assembler_.short_().jmp(done);
     assembler_.bind(by_zero);
     if (div)
@@ -455,6 +461,121 @@ void MasmX64::add3_imm(Reg dst, Reg a, int32_t imm) {
     assembler_.lea(kMap[dst], x86::ptr(kMap[a], imm));
 }
 
+// --- three operands -----------------------------------------------------------------------------
+
+// dst op= a register or memory.
+template <class Operand>
+void MasmX64::combine(AluOp op, const x86::Gp& dst, const Operand& operand) {
+    switch (op) {
+        case AluOp::Add: assembler_.add(dst, operand); break;
+        case AluOp::Sub: assembler_.sub(dst, operand); break;
+        case AluOp::Or: assembler_.or_(dst, operand); break;
+        case AluOp::And: assembler_.and_(dst, operand); break;
+        case AluOp::Xor: assembler_.xor_(dst, operand); break;
+        default: assembler_.imul(dst, operand); break;
+    }
+}
+
+void MasmX64::alu3(AluOp op, Width w, bool is_signed, Reg dst, Reg a, Reg b, bool nonzero) {
+    const x86::Gp d = gp(w, dst);
+    switch (op) {
+        case AluOp::Mov: mov(w, dst, b); return;
+        case AluOp::Lsh:
+        case AluOp::Rsh:
+        case AluOp::Arsh: shift(op, w, dst, a, b); return;
+        case AluOp::Div:
+        case AluOp::Mod: {
+            Reg divisor = b;
+            if (dst != a && dst == b) {
+                mov(w, kTmp1, b);
+                divisor = kTmp1;
+            }
+            if (dst != a) mov(w, dst, a);
+            divide(op, w, is_signed, dst, divisor, nonzero);
+            return;
+        }
+        case AluOp::Sub:
+            if (dst == b && dst != a) {
+                assembler_.neg(d);
+                assembler_.add(d, gp(w, a));
+                return;
+            }
+            break;
+        case AluOp::Add:
+            if (dst != a && dst != b) {
+                assembler_.lea(d, x86::ptr(kMap[a], kMap[b]));
+                return;
+            }
+            break;
+        default: break;
+    }
+    if (dst == b && op != AluOp::Sub) std::swap(a, b);
+    if (dst != a) assembler_.mov(d, gp(w, a));
+    combine(op, d, gp(w, b));
+}
+
+void MasmX64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_t imm) {
+    const x86::Gp d = gp(w, dst);
+    if (dst != a) {
+        switch (op) {
+            case AluOp::Add:
+                assembler_.lea(d, x86::ptr(kMap[a], static_cast<int32_t>(imm)));
+                return;
+            case AluOp::Mul:
+                if (imm == 3 || imm == 5 || imm == 9)
+                    assembler_.lea(d, x86::ptr(kMap[a], kMap[a],
+                                               static_cast<uint32_t>(std::countr_zero(
+                                                   static_cast<uint64_t>(imm - 1)))));
+                else
+                    assembler_.imul(d, gp(w, a), w == Width::W ? static_cast<int32_t>(imm) : imm);
+                return;
+            case AluOp::Lsh:
+                if (imm == 1) {
+                    assembler_.lea(d, x86::ptr(kMap[a], kMap[a]));
+                    return;
+                }
+                break;
+            case AluOp::And:
+                // The mask's upper half is 0.
+                if (imm >= 0) w = Width::W;
+                break;
+            default: break;
+        }
+        mov(w, dst, a);
+    }
+    alu_imm(op, w, is_signed, dst, imm);
+}
+
+void MasmX64::alu_mem(AluOp op, Width w, Reg dst, Reg a, Mem mem) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    const bool addressed = mem.base == dst || (mem.has_index && mem.index == dst);
+    if (dst != a && addressed) {
+        assembler_.mov(gp(w, kTmp0), m);
+        alu3(op, w, false, dst, a, kTmp0, false);
+        return;
+    }
+    if (dst != a) assembler_.mov(gp(w, dst), gp(w, a));
+    combine(op, gp(w, dst), m);
+}
+
+void MasmX64::neg3(Width w, Reg dst, Reg a) {
+    if (dst != a) assembler_.mov(gp(w, dst), gp(w, a));
+    assembler_.neg(gp(w, dst));
+}
+
+void MasmX64::zero_extend(Reg dst, Reg a, unsigned bits) {
+    switch (bits) {
+        case 8: assembler_.movzx(gp(Width::W, dst), kMap[a].r8()); break;
+        case 16: assembler_.movzx(gp(Width::W, dst), kMap[a].r16()); break;
+        default: assembler_.mov(gp(Width::W, dst), gp(Width::W, a)); break;
+    }
+}
+
+void MasmX64::swap(Reg dst, Reg a, unsigned bits) {
+    mov(bits == 64 ? Width::Dw : Width::W, dst, a);
+    endian(EndianOp::Swap, dst, bits);
+}
+
 // --- memory -------------------------------------------------------------------------------------
 
 void MasmX64::load(Width w, bool sign, Reg dst, Mem mem) {
@@ -520,6 +641,16 @@ void MasmX64::load_swapped(Width w, Reg dst, Mem mem) {
             }
             break;
     }
+}
+
+void MasmX64::load_signed(Width to, Width w, Reg dst, Mem mem) {
+    const x86::Mem m = operand(mem, bytes_of(w));
+    if (w == Width::Dw)
+        assembler_.mov(kMap[dst], m);
+    else if (w == Width::W)
+        assembler_.movsxd(kMap[dst], m);
+    else
+        assembler_.movsx(gp(to, dst), m);
 }
 
 void MasmX64::atomic(AtomicOp op, Width w, Mem mem, Reg src) {
@@ -632,8 +763,31 @@ void MasmX64::branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId target,
 }
 
 void MasmX64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId target, bool near) {
-    assembler_.cmp(operand(mem, bytes_of(w)), imm);
+    if (w == Width::B)
+        assembler_.cmp(operand(mem, 1), static_cast<int8_t>(imm));
+    else
+        assembler_.cmp(operand(mem, bytes_of(w)), imm);
     jump_if(op, target, near);
+}
+
+void MasmX64::branch_mem(CondOp op, Width w, Reg a, Mem mem, LabelId target, bool near) {
+    assembler_.cmp(gp(w, a), operand(mem, bytes_of(w)));
+    jump_if(op, target, near);
+}
+
+void MasmX64::branch_test(bool zero, Width w, Reg a, Reg b, LabelId target, bool near) {
+    assembler_.test(gp(w, a), gp(w, b));
+    jump_if(zero ? CondOp::Eq : CondOp::Ne, target, near);
+}
+
+void MasmX64::branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId target, bool near) {
+    if (imm >= 0 && imm <= INT8_MAX)
+        assembler_.test(kMap[a].r8(), imm);
+    else if (w == Width::W || imm >= 0)
+        assembler_.test(gp(Width::W, a), static_cast<int32_t>(imm));
+    else
+        assembler_.test(kMap[a], imm);
+    jump_if(zero ? CondOp::Eq : CondOp::Ne, target, near);
 }
 
 void MasmX64::add_mem_imm(Width w, Mem mem, int32_t imm) {

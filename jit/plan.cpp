@@ -6,7 +6,7 @@
 
 namespace skep::jit {
 
-Plan::Plan(const Image& image)
+Plan::Plan(const Image& image, Abilities abilities)
     : image_(image),
       liveness_(image),
       targets_(image.slots.size() + 1, false),
@@ -15,11 +15,12 @@ Plan::Plan(const Image& image)
       saved_(image.functions.size(), 0),
       bound_(image.slots.size() + 1, 0) {
     find_jumps();
+    ops_ = optimise(image, liveness_, targets_, abilities);
     find_saved();
     find_fall_through();
     constexpr uint64_t kAlignment = 16;
     for (uint32_t i = 0; i < image.slots.size(); ++i) {
-        bound_[i + 1] = bound_[i] + size_bound(image.slots[i]) + (loop_heads_[i] ? kAlignment : 0);
+        bound_[i + 1] = bound_[i] + size_bound(i) + (loop_heads_[i] ? kAlignment : 0);
     }
 }
 
@@ -63,6 +64,7 @@ void Plan::find_saved() {
     for (uint32_t f = 0; f < saved_.size(); ++f) {
         const Subprogram& s = image_.program->subprograms[f];
         for (uint32_t i = s.first; i < s.first + s.count; ++i) {
+            if (ops_[i].what == Op::What::Nothing) continue;
             saved_[f] |= Liveness::writes(image_.slots[i].insn) & kCalleeSaved;
         }
         // What may be read before it was written is cleared at entry.
@@ -79,7 +81,9 @@ uint32_t Plan::subprogram_at(uint32_t slot) const {
 }
 
 // Generous: a jump that is short for nothing costs four bytes, one that does not reach an error.
-uint32_t Plan::size_bound(const ImageSlot& s) const {
+uint32_t Plan::size_bound(uint32_t slot) const {
+    const ImageSlot& s = image_.slots[slot];
+    if (ops_[slot].what == Op::What::Nothing) return 0;
     const bool access = s.insn.kind == Kind::Load || s.insn.kind == Kind::Store;
     if (access && image_.form == Form::Unchecked && s.access != Access::ContextDynamic) return 16;
     const bool charged = s.charge && image_.fuel;

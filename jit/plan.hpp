@@ -8,15 +8,17 @@
 
 #include "jit/liveness.hpp"
 #include "jit/masm.hpp"
+#include "jit/optimise.hpp"
 #include "vm/run/image.hpp"
 
 namespace skep::jit {
 
 class Plan {
 public:
-    explicit Plan(const Image& image);
+    Plan(const Image& image, Abilities abilities);
 
     const Liveness& liveness() const { return liveness_; }
+    const Op& op(uint32_t slot) const { return ops_[slot]; }
     bool is_target(uint32_t slot) const { return targets_[slot]; }
     bool is_loop_head(uint32_t slot) const { return loop_heads_[slot]; }
     // r6..r9 as far as the subprogram writes them; all subprograms together.
@@ -41,7 +43,7 @@ public:
 private:
     static constexpr uint64_t kNear = 100;
 
-    uint32_t size_bound(const ImageSlot& slot) const;
+    uint32_t size_bound(uint32_t slot) const;
     void find_jumps();
     void find_saved();
     void find_fall_through();
@@ -49,6 +51,7 @@ private:
     const Image& image_;
     Liveness liveness_;
     std::vector<bool> targets_, loop_heads_, callbacks_;
+    std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
     std::vector<uint64_t> bound_;  // upper bound of the code's bytes before each slot
     uint16_t image_saved_ = 0;

@@ -6,8 +6,8 @@
 
 #include "jit/translate_cold.hpp"
 #include "jit/translate_control.hpp"
-#include "jit/translate_fuse.hpp"
 #include "jit/translate_memory.hpp"
+#include "jit/translate_op.hpp"
 #include "jit/translator.hpp"
 
 namespace skep::jit {
@@ -35,7 +35,8 @@ void Translator<M>::emit_function(uint32_t f) {
         }
         if (plan_.is_loop_head(i)) m_.align_loop();
         if (labels_[i] != kNoLabel || plan_.is_target(i)) m_.bind(label_of(i));
-        positions_.push_back({static_cast<uint32_t>(m_.position()), i});
+        if (plan_.op(i).what != Op::What::Nothing)
+            positions_.push_back({static_cast<uint32_t>(m_.position()), i});
         i = emit_slot(i);
     }
     const Kind last_kind = at(end - 1).insn.kind;
@@ -63,7 +64,11 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
         trap(i, s.trap);
         return i + 1;
     }
-    if (const uint32_t next = emit_fused(i); next != i) return next;
+    const Op& op = plan_.op(i);
+    if (op.what != Op::What::Slot && insn.kind != Kind::Branch) {
+        emit_op(op);
+        return insn.kind == Kind::Imm64 ? i + 2 : i + 1;
+    }
     switch (insn.kind) {
         case Kind::Alu: emit_alu(insn); break;
         case Kind::Neg: m_.neg(insn.width, insn.dst); break;

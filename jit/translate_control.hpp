@@ -30,34 +30,17 @@ void Translator<M>::emit_jump(uint32_t slot) {
 template <MacroAssembler M>
 void Translator<M>::emit_branch(uint32_t slot) {
     const ImageSlot& s = at(slot);
-    const Insn& i = s.insn;
-    const auto target = static_cast<uint32_t>(i.target);
+    const auto target = static_cast<uint32_t>(s.insn.target);
     if (s.charge && image_.fuel) {
         // Only the taken jump costs: skip the charge when the condition fails.
         const LabelId fall = m_.new_label();
-        if (i.cond() == CondOp::Set) {
-            const LabelId taken = m_.new_label();
-            compare(i, i.cond(), taken, true);
-            m_.jump(fall, true);
-            m_.bind(taken);
-        } else {
-            compare(i, negate(i.cond()), fall, true);
-        }
+        compare(slot, false, fall, true);
         charge(slot);
         m_.jump(label_of(target), false);
         m_.bind(fall);
         return;
     }
-    compare(i, i.cond(), label_of(target), plan_.is_near(slot, target));
-}
-
-template <MacroAssembler M>
-void Translator<M>::compare(const Insn& i, CondOp op, LabelId target, bool short_form) {
-    const Reg dst = value_of(i.dst, kTmp0);
-    if (i.is_imm)
-        m_.branch_imm(op, i.width, dst, i.imm, target, short_form);
-    else
-        m_.branch(op, i.width, dst, value_of(i.src, kTmp1), target, short_form);
+    compare(slot, true, label_of(target), plan_.is_near(slot, target));
 }
 
 template <MacroAssembler M>

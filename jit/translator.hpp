@@ -23,7 +23,7 @@ public:
     Translator(M& masm, const Image& image)
         : m_(masm),
           image_(image),
-          plan_(image),
+          plan_(image, M::kAbilities),
           labels_(image.slots.size() + 1, kNoLabel),
           function_labels_(image.functions.size(), kNoLabel) {}
 
@@ -130,7 +130,9 @@ private:
     void charge_always(uint32_t slot);
     void emit_jump(uint32_t slot);
     void emit_branch(uint32_t slot);
-    void compare(const Insn& i, CondOp op, LabelId target, bool short_form);
+    // Jumps to the label if the branch at `slot` is taken, or if it is not.
+    void compare(uint32_t slot, bool taken, LabelId target, bool short_form);
+    void compare_as_it_stands(const Insn& i, bool taken, LabelId target, bool short_form);
     void emit_may_goto(uint32_t slot);
     void emit_call(uint32_t slot);
     // Behind the tail-call helper: if it found a target, the frame ends here. The program's own:
@@ -138,24 +140,8 @@ private:
     void emit_tail_call(uint32_t slot);
     void emit_call_local(uint32_t slot);
 
-    // --- peepholes (translate_fuse.hpp) ---
-    // True if slots i+1 .. i+n-1 exist, are alive and are reached only from the slot before.
-    bool straight(uint32_t i, uint32_t n) const;
-    bool dead_after(uint32_t slot, Reg r) const { return !plan_.liveness().is_live_after(slot, r); }
-    // Tries the fusions; returns the slot behind what was emitted, or `i`.
-    uint32_t emit_fused(uint32_t i);
-    static bool shifts_by_imm(const Insn& i);
-    // mov t, x; shl t, k; shr x, N-k; or x, t  (any order of the shifts, either result) -> rotate.
-    // 32-bit shifts read the low half only, so it does not matter how wide the move is.
-    uint32_t fuse_rotate(uint32_t i);
-    // mov t, b; add t, c; load d, [t + off]   -> load d, [b + c + off], when t dies.
-    // mov t, b; add t, imm                    -> lea t, [b + imm]
-    // mov t, b; add t, c                      -> lea t, [b + c]
-    uint32_t fuse_address(uint32_t i);
-    // shl 32; shr 32 -> zero extension; shl k; s>>= k -> sign extension for 32, 48, 56.
-    uint32_t fuse_shift_pair(uint32_t i);
-    // load d, [..]; d = be16/32/64 d -> swapping load.
-    uint32_t fuse_load_swap(uint32_t i);
+    // --- what the optimiser chose (translate_op.hpp) ---
+    void emit_op(const Op& o);
 
     // --- what rarely runs, entries from C++ (translate_cold.hpp) ---
     LabelId access_gate() { return gate(access_gate_); }

@@ -128,6 +128,7 @@ private:
 
     void statement(unsigned depth) {
         if (options_.wild && random_.chance(6)) return wild();
+        if (random_.chance(options_.idioms)) return idiom(depth);
         const uint32_t form = random_.below(100);
         if (form < 40) return alu();
         if (form < 46) return unary();
@@ -282,6 +283,232 @@ private:
             case 0: return emit(0x05, 0, 0, 0, 0);
             case 1: return emit(0x06, 0, 0, 0, 0);
             default: return emit(0xe5, 0, 0, 0, 0);
+        }
+    }
+
+    // --- what compilers write, which native code has forms of its own for
+
+    uint8_t number_but(uint8_t other) {
+        for (;;) {
+            if (const uint8_t reg = number(); reg != other) return reg;
+        }
+    }
+    void move(uint8_t dst, uint8_t src, bool is64 = true) {
+        emit(is64 ? 0xbf : 0xbc, dst, src, 0, 0);
+    }
+
+    void idiom(unsigned depth) {
+        switch (random_.below(12)) {
+            case 0: return rotate();
+            case 1:
+            case 2: return indexed_access();
+            case 3: return load_and_extend();
+            case 4: return depth < 3 ? test_bits(depth) : rotate();
+            case 5: return depth < 3 ? compare_loaded(depth) : load_and_combine();
+            case 6: return load_and_combine();
+            case 7: return copies();
+            case 8: return frame_by_copy();
+            case 9: return hammock();
+            case 10: return extend();
+            default: return constants();
+        }
+    }
+
+    // Shifts that make a rotation, or nearly.
+    void rotate() {
+        const bool is64 = random_.chance(50);
+        const unsigned cls = is64 ? kClassAlu64 : kClassAlu;
+        const int size = is64 ? 64 : 32;
+        const int left = static_cast<int>(random_.below(static_cast<uint32_t>(size)));
+        const int right = (random_.chance(80) ? size - left : 7) & (size - 1);
+        constexpr uint8_t kJoins[] = {0x40, 0xa0, 0x00};
+        const unsigned join = cls | random_.pick(kJoins) | kSourceReg;
+        const uint8_t x = number(), t = number_but(x);
+        move(t, x, random_.chance(70));
+        if (random_.chance(50)) {
+            const bool first = random_.chance(50);
+            emit(cls | (first ? 0x60 : 0x70), t, 0, 0, first ? left : right);
+            emit(cls | (first ? 0x70 : 0x60), x, 0, 0, first ? right : left);
+            random_.chance(50) ? emit(join, x, t, 0, 0) : emit(join, t, x, 0, 0);
+            return;
+        }
+        uint8_t u = number_but(x);
+        while (u == t) u = number_but(x);
+        emit(cls | 0x70, t, 0, 0, right);
+        if (random_.chance(20)) alu();
+        move(u, x, random_.chance(70));
+        emit(cls | 0x60, u, 0, 0, left);
+        emit(join, u, t, 0, 0);
+    }
+
+    // t = memory + (x & mask) << scale, then accesses through it; t holds a number again at the
+    // end.
+    void indexed_access() {
+        const uint8_t x = number(), t = number_but(x);
+        const unsigned scale = random_.below(4);
+        const auto half = static_cast<int32_t>(options_.memory_bytes / 2);
+        emit(random_.chance(50) ? 0x57 : 0x54, x, 0, 0, (half >> scale) - 1);
+        uint8_t index = x;
+        if (scale != 0) {
+            if (random_.chance(60)) {
+                index = number_but(t);
+                move(index, x);
+            }
+            emit(0x67, index, 0, 0, static_cast<int32_t>(scale));
+        }
+        move(t, kMemory);
+        if (random_.chance(40)) emit(0x07, t, 0, 0, static_cast<int32_t>(random_.below(16)));
+        emit(0x0f, t, index, 0, 0);
+        const unsigned accesses = 1 + random_.below(3);
+        for (unsigned i = 0; i < accesses; ++i) {
+            const unsigned size = random_.below(4);
+            const int off = static_cast<int>(random_.below(static_cast<uint32_t>(half) - 32));
+            const uint8_t value = number_but(t);
+            if (random_.chance(60))
+                emit(kClassLdx | kModeMem | kSizeCodes[size], value, t, off, 0);
+            else
+                emit(kClassStx | kModeMem | kSizeCodes[size], t, value, off, 0);
+            if (random_.chance(20)) emit(0x07, value, 0, 0, immediate());
+        }
+        if (random_.chance(50))
+            emit(kClassLdx | kModeMem | kSizeCodes[random_.below(4)], t, t, 8, 0);
+        else
+            set_number(t);
+    }
+
+    void load_and_extend() {
+        const unsigned size = random_.below(3);
+        const uint8_t d = number();
+        const Place from = place(1u << size, false);
+        emit(kClassLdx | kModeMem | kSizeCodes[size], d, from.base, from.off, 0);
+        if (random_.chance(30)) store();
+        const int bits = 8 << size;
+        if (random_.chance(50) && size > 0) {
+            emit(kClassAlu | kCodeEnd | kSourceReg, d, 0, 0, bits);
+            return;
+        }
+        const bool is64 = random_.chance(50) || bits == 32;
+        const unsigned cls = is64 ? kClassAlu64 : kClassAlu;
+        emit(cls | 0x60, d, 0, 0, (is64 ? 64 : 32) - bits);
+        emit(cls | (random_.chance(70) ? 0xc0 : 0x70), d, 0, 0, (is64 ? 64 : 32) - bits);
+    }
+
+    void skipped_block(size_t jump, unsigned depth) {
+        block(1 + random_.below(3), depth + 1);
+        out_[jump].off = static_cast<int16_t>(out_.size() - jump - 1);
+    }
+
+    void test_bits(unsigned depth) {
+        const uint8_t x = number(), t = number_but(x);
+        move(t, x, random_.chance(60));
+        const bool by_reg = random_.chance(40);
+        emit((random_.chance(50) ? kClassAlu64 : kClassAlu) | 0x50 | (by_reg ? kSourceReg : 0), t,
+             by_reg ? number_but(t) : 0, 0, by_reg ? 0 : immediate());
+        if (random_.chance(20)) alu();
+        const size_t jump = out_.size();
+        emit((random_.chance(50) ? kClassJmp : kClassJmp32) | (random_.chance(50) ? 0x10 : 0x50), t,
+             0, 0, 0);
+        if (random_.chance(60)) set_number(t);
+        skipped_block(jump, depth);
+    }
+
+    void compare_loaded(unsigned depth) {
+        const unsigned size = random_.below(4);
+        const uint8_t d = number(), x = number_but(d);
+        const Place from = place(1u << size, false);
+        emit(kClassLdx | kModeMem | kSizeCodes[size], d, from.base, from.off, 0);
+        if (random_.chance(20)) store();
+        const size_t jump = out_.size();
+        const unsigned cls = random_.chance(60) ? kClassJmp : kClassJmp32;
+        const unsigned code = random_.pick(kCondCodes);
+        if (random_.chance(50))
+            emit(cls | code, d, 0, 0,
+                 random_.chance(50) ? static_cast<int32_t>(random_.below(256)) : immediate());
+        else if (random_.chance(50))
+            emit(cls | code | kSourceReg, d, x, 0, 0);
+        else
+            emit(cls | code | kSourceReg, x, d, 0, 0);
+        if (random_.chance(60)) set_number(d);
+        skipped_block(jump, depth);
+        if (random_.chance(60)) set_number(d);
+    }
+
+    void load_and_combine() {
+        constexpr uint8_t kCodes[] = {0x00, 0x10, 0x20, 0x40, 0x50, 0xa0};
+        const bool is64 = random_.chance(50);
+        const unsigned size = random_.chance(70) ? (is64 ? 3 : 2) : random_.below(4);
+        const uint8_t d = number(), x = number_but(d);
+        const Place from = place(1u << size, false);
+        emit(kClassLdx | kModeMem | kSizeCodes[size], d, from.base, from.off, 0);
+        if (random_.chance(20)) random_.chance(50) ? store() : alu();
+        const unsigned opcode =
+            (is64 ? kClassAlu64 : kClassAlu) | random_.pick(kCodes) | kSourceReg;
+        random_.chance(70) ? emit(opcode, x, d, 0, 0) : emit(opcode, d, x, 0, 0);
+        if (random_.chance(60)) set_number(d);
+    }
+
+    void copies() {
+        for (unsigned i = 2 + random_.below(5); i > 0; --i) {
+            const uint8_t d = number();
+            move(d, number(), random_.chance(70));
+            if (random_.chance(40)) alu();
+        }
+    }
+
+    void frame_by_copy() {
+        const uint8_t t = number(), value = number_but(t);
+        const int slot = -8 * static_cast<int>(1 + random_.below(kStackSlots));
+        move(t, 10);
+        emit(0x07, t, 0, 0, slot);
+        if (random_.chance(50)) emit(0x7b, t, value, 0, 0);
+        if (random_.chance(50)) emit(0x79, value, 10, slot, 0);
+        emit(0x79, t, t, 0, 0);
+    }
+
+    // A branch over one instruction.
+    void hammock() {
+        const bool is_imm = random_.chance(50);
+        const size_t jump = out_.size();
+        emit((random_.chance(60) ? kClassJmp : kClassJmp32) | random_.pick(kCondCodes) |
+                 (is_imm ? 0 : kSourceReg),
+             number(), is_imm ? 0 : number(), 1, is_imm ? immediate() : 0);
+        switch (random_.below(3)) {
+            case 0: move(number(), number(), random_.chance(50)); break;
+            case 1: emit(random_.chance(50) ? 0xb7 : 0xb4, number(), 0, 0, immediate()); break;
+            default: alu(); break;
+        }
+        out_[jump].off = static_cast<int16_t>(out_.size() - jump - 1);
+    }
+
+    void extend() {
+        const uint8_t d = number();
+        switch (random_.below(4)) {
+            case 0: return move(d, random_.chance(50) ? d : number(), false);
+            case 1: {
+                const int32_t count = random_.chance(60) ? 32 : 48;
+                emit(0x67, d, 0, 0, count);
+                return emit(random_.chance(60) ? 0x77 : 0xc7, d, 0, 0, count);
+            }
+            case 2: {
+                constexpr int32_t kMasks[] = {255, 65535, 1, 15, 0x7fffffff, -1};
+                return emit(random_.chance(50) ? 0x57 : 0x54, d, 0, 0, random_.pick(kMasks));
+            }
+            default:
+                emit(0x18, 4, 0, 0, -1);
+                emit(0, 0, 0, 0, 0);
+                return emit(0x5f, d, 4, 0, 0);
+        }
+    }
+
+    // Arithmetic on registers that hold constants.
+    void constants() {
+        const uint8_t c = number(), d = number_but(c);
+        set_number(c);
+        constexpr uint8_t kCodes[] = {0x00, 0x10, 0x20, 0x40, 0x50, 0xa0, 0x60, 0x70, 0xc0};
+        for (unsigned i = 1 + random_.below(3); i > 0; --i) {
+            const unsigned cls = random_.chance(50) ? kClassAlu64 : kClassAlu;
+            random_.chance(60) ? emit(cls | random_.pick(kCodes) | kSourceReg, d, c, 0, 0)
+                               : emit(cls | random_.pick(kCodes) | kSourceReg, c, d, 0, 0);
         }
     }
 

@@ -1,0 +1,46 @@
+#include "jit/optimise.hpp"
+
+namespace skep::jit {
+
+namespace {
+
+// Blocks are cut where they would no longer fit in the cache.
+constexpr uint32_t kMaxBlock = 512;
+
+// Control does not simply go on behind such a slot, or comes back with other registers.
+bool ends_block(const ImageSlot& s) {
+    if (s.trap != TrapCode::None) return true;
+    switch (s.insn.kind) {
+        case Kind::Jump:
+        case Kind::Exit:
+        case Kind::Call:
+        case Kind::CallLocal:
+        case Kind::LoadPacket: return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+std::vector<Op> optimise(const Image& image, const Liveness& liveness,
+                         const std::vector<bool>& targets, Abilities abilities) {
+    std::vector<Op> ops(image.slots.size());
+    Selector selector(image, liveness, abilities);
+    for (const Subprogram& f : image.program->subprograms) {
+        const uint32_t last = f.first + f.count;
+        for (uint32_t first = f.first; first < last;) {
+            uint32_t end = first;
+            while (end < last) {
+                const bool wide = image.slots[end].insn.kind == Kind::Imm64 && end + 1 < last;
+                const bool stop = ends_block(image.slots[end]);
+                end += wide ? 2 : 1;
+                if (stop || end - first >= kMaxBlock || (end < last && targets[end])) break;
+            }
+            selector.select(first, end, ops);
+            first = end;
+        }
+    }
+    return ops;
+}
+
+}  // namespace skep::jit

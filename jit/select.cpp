@@ -1,0 +1,610 @@
+#include "jit/select.hpp"
+
+#include <algorithm>
+
+#include "vm/isa/semantics.hpp"
+
+namespace skep::jit {
+
+namespace {
+
+// How far chains of definitions are followed: hostile programs have long ones.
+constexpr unsigned kMaxSteps = 16;
+
+bool fits_i32(int64_t v) { return v == static_cast<int32_t>(v); }
+
+bool is_add(const Value& v) {
+    return (v.what == Value::What::Alu || v.what == Value::What::AluImm) && v.width == Width::Dw &&
+           static_cast<AluOp>(v.op) == AluOp::Add;
+}
+bool is_scale(const Value& v) {
+    return v.what == Value::What::AluImm && v.width == Width::Dw &&
+           static_cast<AluOp>(v.op) == AluOp::Lsh && v.imm >= 1 && v.imm <= 3;
+}
+
+bool takes_memory(AluOp op) {
+    return op == AluOp::Add || op == AluOp::Sub || op == AluOp::And || op == AluOp::Or ||
+           op == AluOp::Xor || op == AluOp::Mul;
+}
+bool commutes(AluOp op) { return takes_memory(op) && op != AluOp::Sub; }
+
+// The same order on numbers that are not negative.
+CondOp as_unsigned(CondOp op) {
+    switch (op) {
+        case CondOp::Sgt: return CondOp::Gt;
+        case CondOp::Sge: return CondOp::Ge;
+        case CondOp::Slt: return CondOp::Lt;
+        case CondOp::Sle: return CondOp::Le;
+        default: return op;
+    }
+}
+// `b op a` for `a op b`.
+CondOp mirrored(CondOp op) {
+    switch (op) {
+        case CondOp::Gt: return CondOp::Lt;
+        case CondOp::Ge: return CondOp::Le;
+        case CondOp::Lt: return CondOp::Gt;
+        case CondOp::Le: return CondOp::Ge;
+        case CondOp::Sgt: return CondOp::Slt;
+        case CondOp::Sge: return CondOp::Sle;
+        case CondOp::Slt: return CondOp::Sgt;
+        case CondOp::Sle: return CondOp::Sge;
+        default: return op;
+    }
+}
+
+}  // namespace
+
+void Selector::select(uint32_t first, uint32_t end, std::vector<Op>& ops) {
+    values_.build(first, end);
+    count_uses(first, end);
+    current_ = values_.final_definitions();
+    failed_ = false;
+    folding_count_ = 0;
+    for (uint32_t slot = end; slot-- > first;) {
+        const ImageSlot& s = image_.slots[slot];
+        ops[slot] = Op{};
+        if (s.dead || s.trap != TrapCode::None) continue;
+        epoch_ = values_[values_.id_of(slot)].epoch;
+        need_registers(leaving(slot, end));
+        const Value& d = values_[values_.id_of(slot)];
+        if (d.reg != kNoReg) current_[d.reg] = d.previous;
+        ops[slot] = [&] {
+            const ValueId id = values_.id_of(slot);
+            if (s.insn.kind == Kind::Branch) return choose_branch(slot);
+            if (s.insn.kind == Kind::Store && values_[id].computes) return choose_store(slot);
+            if (values_[id].reg == kNoReg) return as_it_stands(slot);
+            return choose_definition(id);
+        }();
+    }
+    if (failed_) std::fill(ops.begin() + first, ops.begin() + end, Op{});
+}
+
+// Registers that must be right when control leaves behind `slot`.
+uint16_t Selector::leaving(uint32_t slot, uint32_t end) const {
+    const Insn& i = image_.slots[slot].insn;
+    const auto before = [&](int32_t target) {
+        return liveness_.live_before(static_cast<uint32_t>(target));
+    };
+    const bool last = slot + 1 >= end || (i.kind == Kind::Imm64 && slot + 2 >= end);
+    // What calls leave in r0..r5 is no definition of this block.
+    const bool calls =
+        i.kind == Kind::Call || i.kind == Kind::CallLocal || i.kind == Kind::LoadPacket;
+    const uint16_t clobbered = calls ? Liveness::writes(i) : uint16_t{0};
+    if (last) return static_cast<uint16_t>(liveness_.live_after(slot) & ~clobbered);
+    if (i.kind == Kind::Branch || i.kind == Kind::MayGoto) return before(i.target);
+    return 0;
+}
+
+// --- how often each value is demanded -----------------------------------------------------------
+
+void Selector::count_registers(uint16_t mask, const std::array<ValueId, kRegisters>& current) {
+    for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1)) {
+        const auto r = static_cast<unsigned>(std::countr_zero(mask));
+        Value& v = values_[values_[current[r]].value];
+        v.live = true;
+        ++v.uses;
+    }
+}
+
+void Selector::count_slot(uint32_t slot, std::array<ValueId, kRegisters>& current) {
+    const ValueId id = values_.id_of(slot);
+    const Value& d = values_[id];
+    const Insn& i = image_.slots[slot].insn;
+    if (d.reg != kNoReg) current[d.reg] = d.previous;
+    const bool effect = i.kind != Kind::Alu && i.kind != Kind::Neg && i.kind != Kind::Endian &&
+                        i.kind != Kind::Imm64 && d.what != Value::What::Load;
+    if (!effect && d.value != id) return;  // a copy: its source is demanded by its readers
+    if (!effect && !d.live) return;
+    if (!d.computes) {
+        if (d.what != Value::What::Const) count_registers(Liveness::reads(i), current);
+        return;
+    }
+    for (const ValueId operand : {d.a, d.b}) {
+        if (operand == kNoValue) continue;
+        values_[operand].live = true;
+        ++values_[operand].uses;
+    }
+}
+
+void Selector::count_uses(uint32_t first, uint32_t end) {
+    std::array<ValueId, kRegisters> current = values_.final_definitions();
+    for (uint32_t slot = end; slot-- > first;) {
+        const ImageSlot& s = image_.slots[slot];
+        if (s.dead || s.trap != TrapCode::None) continue;
+        // What a definition leaves behind counts before the definition is undone.
+        count_registers(leaving(slot, end), current);
+        count_slot(slot, current);
+    }
+}
+
+// --- registers ----------------------------------------------------------------------------------
+
+// True if the register of `definition` still holds its value here: nothing was defined since, or
+// only what is left out.
+bool Selector::in_force(ValueId definition) const {
+    ValueId d = current_[values_[definition].reg];
+    for (unsigned steps = 0; d != definition; ++steps) {
+        const Value& over = values_[d];
+        if (over.needed || over.effect || d < kRegisters || d < definition || steps == kMaxSteps) return false;
+        const Value& v = values_[over.value];
+        const bool folding = std::find(folding_.begin(), folding_.begin() + folding_count_,
+                                       over.value) != folding_.begin() + folding_count_;
+        if (v.live && !folding && !over.dropped) return false;
+        d = over.previous;
+    }
+    return true;
+}
+
+// Of the definitions of `v` in force, one that is needed anyway, else the oldest.
+ValueId Selector::holder(ValueId v) const {
+    ValueId found = kNoValue;
+    unsigned steps = 0;
+    for (ValueId d = v; d != kNoValue && steps < kMaxSteps; d = values_[d].next, ++steps) {
+        if (values_[d].dropped || values_[d].reg == kNoReg) continue;
+        if (found != kNoValue && !values_[d].needed) continue;
+        if (!in_force(d)) continue;
+        found = d;
+        if (values_[d].needed) break;
+    }
+    if (found != kNoValue || steps < kMaxSteps) return found;
+    // A value of very many copies: its newest ones.
+    for (const ValueId d : current_) {
+        if (values_[d].value == v && !values_[d].dropped) return d;
+    }
+    return kNoValue;
+}
+
+// True if a register holds `v` here and has to be set anyway.
+bool Selector::kept(ValueId v) const {
+    if (values_[v].needed_defs == 0) return v < kRegisters && held(v);
+    const ValueId d = holder(v);
+    return d != kNoValue && values_[d].needed;
+}
+
+void Selector::need(ValueId definition) {
+    Value& d = values_[definition];
+    if (d.dropped) failed_ = true;
+    if (d.needed) return;
+    d.needed = true;
+    ++values_[d.value].needed_defs;
+}
+
+Reg Selector::take(ValueId v) {
+    const ValueId d = holder(v);
+    ++values_[v].served;
+    if (d == kNoValue) {
+        failed_ = true;
+        return 0;
+    }
+    // Definitions in between were relied upon not to be there.
+    for (ValueId over = current_[values_[d].reg]; over != d; over = values_[over].previous)
+        values_[over].dropped = true;
+    need(d);
+    return values_[d].reg;
+}
+
+void Selector::need_registers(uint16_t mask) {
+    for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1)) {
+        const auto r = static_cast<unsigned>(std::countr_zero(mask));
+        ++values_[values_[current_[r]].value].served;
+        need(current_[r]);
+    }
+}
+
+// --- folding ------------------------------------------------------------------------------------
+
+bool Selector::last_use(ValueId v) const {
+    return values_[v].served + 1 == values_[v].uses && values_[v].needed_defs == 0;
+}
+
+// The user computes `v` itself. If others do so too, or a register gets it as well, its operands
+// are read once more.
+void Selector::fold(ValueId v) {
+    Value& value = values_[v];
+    const bool last = last_use(v);
+    ++value.served;
+    if (last) {
+        for (ValueId d = v; d != kNoValue; d = values_[d].next) values_[d].dropped = true;
+        return;
+    }
+    for (const ValueId operand : {value.a, value.b}) {
+        if (operand != kNoValue) ++values_[operand].uses;
+    }
+}
+
+bool Selector::operands_held(ValueId v) const {
+    const Value& value = values_[v];
+    return (value.a == kNoValue || held(value.a)) && (value.b == kNoValue || held(value.b));
+}
+
+// A load of `bits` that its only user can make itself, here.
+bool Selector::foldable_load(ValueId v, unsigned bits) const {
+    const Value& value = values_[v];
+    return value.what == Value::What::Load && value.computes && value.count == bits &&
+           value.epoch == epoch_ && last_use(v);
+}
+
+bool Selector::resolve_index(ValueId v, bool always, Address& out) {
+    const Value& value = values_[v];
+    const bool last = out.exclusive && last_use(v);
+    if (is_scale(value) && (always || last) && !kept(v)) {
+        if (last) folding_[folding_count_++] = v;
+        if (held(value.a)) {
+            out.index = value.a;
+            out.shift = static_cast<uint8_t>(value.imm);
+            out.folded[out.folds++] = v;
+            return true;
+        }
+        if (last) --folding_count_;
+    }
+    if (!held(v)) return false;
+    out.index = v;
+    out.shift = 0;
+    return true;
+}
+
+bool Selector::resolve_sum(ValueId v, bool always, Address& out) {
+    const Value& value = values_[v];
+    if (value.what == Value::What::AluImm) {
+        if (!fits_i32(out.disp + value.imm)) return false;
+        out.disp += value.imm;
+        return resolve(value.a, false, always, out);
+    }
+    if (out.index != kNoValue) return false;
+    const Address before = out;
+    const unsigned folding = folding_count_;
+    for (const auto& [base, index] : {std::pair{value.a, value.b}, std::pair{value.b, value.a}}) {
+        if (is_scale(values_[base]) && !is_scale(values_[index])) continue;
+        if (resolve_index(index, always, out) && resolve(base, false, always, out)) return true;
+        out = before;
+        folding_count_ = folding;
+    }
+    return false;
+}
+
+// Adds `v` to the address. `always`: worth it whoever else needs `v`.
+bool Selector::resolve(ValueId v, bool root, bool always, Address& out) {
+    const Value& value = values_[v];
+    const bool last = out.exclusive && last_use(v);
+    if (out.folds < 4 && is_add(value) && (root || ((always || last) && !kept(v)))) {
+        const Address before = out;
+        const unsigned folding = folding_count_;
+        if (last || root) folding_[folding_count_++] = v;
+        if (!root) {
+            out.folded[out.folds++] = v;
+            out.exclusive = last;
+        }
+        if (resolve_sum(v, always, out)) return true;
+        out = before;
+        folding_count_ = folding;
+    }
+    if (root || !held(v)) return false;
+    out.base = v;
+    return true;
+}
+
+void Selector::commit(const Address& address) {
+    for (unsigned i = 0; i < address.folds; ++i) fold(address.folded[i]);
+}
+
+bool Selector::encodes(const Address& address, unsigned bits) const {
+    if (abilities_.rich_addresses || address.index == kNoValue) return true;
+    return address.disp == 0 && (address.shift == 0 || (1u << address.shift) * 8 == bits);
+}
+
+// The operand at `base` + disp of an access of `bits`.
+Mem Selector::memory_of(ValueId base, int64_t disp, unsigned bits) {
+    Address address{.disp = disp};
+    const unsigned folding = folding_count_;
+    if (!resolve(base, false, true, address) || !encodes(address, bits)) {
+        folding_count_ = folding;
+        address = Address{.base = base, .disp = disp};
+    }
+    commit(address);
+    Mem mem{.disp = static_cast<int32_t>(address.disp)};
+    if (address.index != kNoValue) {
+        mem.index = take(address.index);
+        mem.has_index = true;
+        mem.shift = address.shift;
+    }
+    mem.base = take(address.base);
+    folding_count_ = folding;
+    return mem;
+}
+
+Mem Selector::load_address(ValueId load) {
+    const Value& v = values_[load];
+    return memory_of(v.a, v.imm, v.count);
+}
+
+// --- operations ---------------------------------------------------------------------------------
+
+Op Selector::as_it_stands(uint32_t slot) {
+    need_registers(Liveness::reads(image_.slots[slot].insn));
+    return Op{};
+}
+
+Op Selector::choose_definition(ValueId id) {
+    const Value& d = values_[id];
+    const uint32_t slot = id - values_.id_of(0);
+    const Insn& i = image_.slots[slot].insn;
+    if (d.value != id) return d.needed ? choose_copy(id) : Op{.what = Op::What::Nothing};
+    const bool pure = d.computes || d.what == Value::What::Const || i.kind == Kind::Alu;
+    if (!d.needed && pure) return Op{.what = Op::What::Nothing};
+    if (d.what == Value::What::Opaque) return as_it_stands(slot);
+    return compute(id, d.reg);
+}
+
+// Register `d.reg` is to hold a value that another definition computed.
+Op Selector::choose_copy(ValueId id) {
+    const Value& d = values_[id];
+    const ValueId v = d.value;
+    const Value& value = values_[v];
+    if (value.what == Value::What::Const) return compute(v, d.reg);
+    if (value.served == value.uses && value.needed_defs == 1 && value.computes && v >= kRegisters &&
+        (value.what != Value::What::Load || value.epoch == epoch_)) {
+        folding_[folding_count_++] = v;
+        if (operands_held(v)) {
+            for (ValueId other = v; other != kNoValue; other = values_[other].next) {
+                if (other != id) values_[other].dropped = true;
+            }
+            const Op op = compute(v, d.reg);
+            --folding_count_;
+            return op;
+        }
+        --folding_count_;
+    }
+    const ValueId source = holder(v);
+    if (source == kNoValue) {
+        failed_ = true;
+        return {};
+    }
+    for (ValueId over = current_[values_[source].reg]; over != source;
+         over = values_[over].previous)
+        values_[over].dropped = true;
+    need(source);
+    const Reg from = values_[source].reg;
+    if (from == d.reg) return Op{.what = Op::What::Nothing};
+    return Op{.what = Op::What::Move,
+              .width = value.bits <= 32 ? Width::W : Width::Dw,
+              .dst = d.reg,
+              .a = from};
+}
+
+// dst = v, from v's operands, which are held here.
+Op Selector::compute(ValueId id, Reg dst) {
+    const Value& v = values_[id];
+    Op out{.width = v.width, .op = v.op, .bits = v.count, .dst = dst, .is_signed = v.sign};
+    if (compute_sum(id, dst, out) || compute_from_load(v, dst, out)) return out;
+    switch (v.what) {
+        case Value::What::Opaque: failed_ = true; return out;
+        case Value::What::Const:
+            out.what = Op::What::MovImm;
+            out.imm = v.imm;
+            return out;
+        case Value::What::Alu: return compute_alu(v, dst);
+        case Value::What::AluImm:
+            out.what = Op::What::AluImm;
+            out.imm = v.imm;
+            break;
+        case Value::What::Neg: out.what = Op::What::Neg; break;
+        case Value::What::Rotate:
+            out.what = Op::What::Rotate;
+            out.bits = static_cast<uint8_t>(v.imm);
+            break;
+        case Value::What::SignExtend: out.what = Op::What::SignExtend; break;
+        case Value::What::ZeroExtend: out.what = Op::What::ZeroExtend; break;
+        case Value::What::Swap: out.what = Op::What::Swap; break;
+        case Value::What::Load: return compute_load(id, dst);
+    }
+    out.a = take(v.a);
+    return out;
+}
+
+Op Selector::compute_load(ValueId id, Reg dst) {
+    const Value& v = values_[id];
+    Op out{.what = v.sign ? Op::What::LoadSigned : Op::What::Load, .bits = v.count, .dst = dst};
+    out.mem = load_address(id);
+    return out;
+}
+
+Op Selector::compute_alu(const Value& v, Reg dst) {
+    Op out{.width = v.width, .op = v.op, .dst = dst, .is_signed = v.sign, .nonzero = v.nonzero};
+    if (compute_with_load(v, dst, out)) return out;
+    out.what = Op::What::Alu;
+    out.a = take(v.a);
+    out.b = take(v.b);
+    if (commutes(out.alu()) && out.b == dst) std::swap(out.a, out.b);
+    return out;
+}
+
+// Sums of 64 bits that swallow a scaled or another sum.
+bool Selector::compute_sum(ValueId id, Reg dst, Op& out) {
+    if (!is_add(values_[id])) return false;
+    Address address;
+    const unsigned folding = folding_count_;
+    const bool resolved = resolve(id, true, false, address);
+    folding_count_ = folding;
+    if (!resolved || address.folds == 0) return false;
+    const bool three = address.index != kNoValue && address.disp != 0;
+    if (three && !abilities_.rich_addresses) return false;
+    // The same again, now for good: the folding marks must stand while registers are taken.
+    address = {};
+    resolve(id, true, false, address);
+    commit(address);
+    out.what = Op::What::Lea;
+    out.mem.disp = static_cast<int32_t>(address.disp);
+    if (address.index != kNoValue) {
+        out.mem.index = take(address.index);
+        out.mem.has_index = true;
+        out.mem.shift = address.shift;
+    }
+    out.mem.base = take(address.base);
+    out.dst = dst;
+    folding_count_ = folding;
+    return true;
+}
+
+bool Selector::compute_with_load(const Value& v, Reg dst, Op& out) {
+    if (!abilities_.memory_operands || !takes_memory(static_cast<AluOp>(v.op))) return false;
+    const unsigned bits = v.width == Width::Dw ? 64 : 32;
+    ValueId plain = v.a, load = v.b;
+    if (!foldable_load(load, bits) && commutes(static_cast<AluOp>(v.op))) std::swap(plain, load);
+    if (!foldable_load(load, bits) || plain == load) return false;
+    folding_[folding_count_++] = load;
+    const bool possible = held(values_[load].a) && held(plain);
+    if (possible) {
+        fold(load);
+        out.what = Op::What::AluMem;
+        out.dst = dst;
+        out.bits = static_cast<uint8_t>(bits);
+        out.a = take(plain);
+        out.mem = load_address(load);
+    }
+    --folding_count_;
+    return possible;
+}
+
+// Extensions and byte swaps of what was loaded for them.
+bool Selector::compute_from_load(const Value& v, Reg dst, Op& out) {
+    if (v.what != Value::What::SignExtend && v.what != Value::What::Swap) return false;
+    const ValueId load = v.a;
+    if (!foldable_load(load, v.count) || values_[load].sign) return false;
+    folding_[folding_count_++] = load;
+    const bool possible = held(values_[load].a);
+    if (possible) {
+        fold(load);
+        out.what = v.what == Value::What::Swap ? Op::What::LoadSwapped : Op::What::LoadSigned;
+        out.dst = dst;
+        out.mem = load_address(load);
+    }
+    --folding_count_;
+    return possible;
+}
+
+Op Selector::choose_branch(uint32_t slot) {
+    const Value& v = values_[values_.id_of(slot)];
+    if (!v.computes) return as_it_stands(slot);
+    Op out{.width = v.width, .op = v.op, .imm = v.imm};
+    const auto cond = static_cast<CondOp>(v.op);
+    if (choose_test(v, cond, out) || choose_memory_compare(v, cond, out)) return out;
+    out.a = take(v.a);
+    if (v.b == kNoValue) {
+        out.what = Op::What::CompareImm;
+    } else {
+        out.what = Op::What::Compare;
+        out.b = take(v.b);
+    }
+    return out;
+}
+
+// (x & y) == 0
+bool Selector::choose_test(const Value& v, CondOp cond, Op& out) {
+    const bool with_zero =
+        v.b == kNoValue && v.imm == 0 && (cond == CondOp::Eq || cond == CondOp::Ne);
+    if (!with_zero) return false;
+    const Value& masked = values_[v.a];
+    const bool mask = (masked.what == Value::What::Alu || masked.what == Value::What::AluImm) &&
+                      static_cast<AluOp>(masked.op) == AluOp::And;
+    const bool low = masked.what == Value::What::ZeroExtend && masked.count < 32;
+    if ((!mask && !low) || !last_use(v.a)) return false;
+    // A 32-bit comparison sees the low half only.
+    const Width width = low || v.width == Width::W ? Width::W : masked.width;
+    folding_[folding_count_++] = v.a;
+    const bool possible = operands_held(v.a);
+    if (possible) {
+        fold(v.a);
+        out.width = width;
+        out.a = take(masked.a);
+        out.imm = low ? (int64_t{1} << masked.count) - 1 : masked.imm;
+        if (width == Width::W) out.imm = static_cast<int32_t>(out.imm);
+        out.what = Op::What::TestImm;
+        if (masked.b != kNoValue) {
+            out.what = Op::What::Test;
+            out.b = take(masked.b);
+        }
+    }
+    --folding_count_;
+    return possible;
+}
+
+bool Selector::choose_memory_compare(const Value& v, CondOp cond, Op& out) {
+    if (!abilities_.memory_operands || cond == CondOp::Set) return false;
+    const unsigned bits = v.width == Width::Dw ? 64 : 32;
+    ValueId load = v.a, other = v.b;
+    bool swapped = false;
+    const auto usable = [&](ValueId x) {
+        return x != kNoValue && !values_[x].sign && foldable_load(x, values_[x].count);
+    };
+    if (!usable(load) && usable(other)) {
+        std::swap(load, other);
+        swapped = true;
+    }
+    if (!usable(load) || load == other) return false;
+    // The low half of a wider one lies at the same address.
+    const unsigned loaded = std::min<unsigned>(values_[load].count, bits);
+    if (other == kNoValue) {
+        // A narrow operand is a number below 2^loaded; so must the other one be. 16-bit immediates
+        // decode slowly.
+        const int64_t limit = loaded == 16 ? 128 : int64_t{1} << std::min(loaded, 31u);
+        if (loaded < bits && (v.imm < 0 || v.imm >= limit)) return false;
+    } else if (loaded != bits) {
+        return false;
+    }
+    folding_[folding_count_++] = load;
+    const bool possible = held(values_[load].a) && (other == kNoValue || held(other));
+    if (possible) {
+        fold(load);
+        out.bits = static_cast<uint8_t>(loaded);
+        if (loaded < bits) cond = as_unsigned(cond);
+        out.what = other == kNoValue ? Op::What::CompareMemImm : Op::What::CompareMem;
+        if (other != kNoValue) {
+            out.a = take(other);
+            if (!swapped) cond = mirrored(cond);
+        }
+        out.op = static_cast<uint8_t>(cond);
+        out.mem = load_address(load);
+    }
+    --folding_count_;
+    return possible;
+}
+
+Op Selector::choose_store(uint32_t slot) {
+    const ValueId id = values_.id_of(slot);
+    const Value& v = values_[id];
+    Op out{.what = Op::What::StoreImm, .bits = v.count};
+    if (v.b == kNoValue) {
+        out.imm = image_.slots[slot].insn.imm;
+    } else if (values_[v.b].what == Value::What::Const && fits_i32(values_[v.b].imm)) {
+        out.imm = values_[v.b].imm;
+        ++values_[v.b].served;
+    } else {
+        out.what = Op::What::Store;
+        out.a = take(v.b);
+    }
+    out.mem = memory_of(v.a, v.imm, v.count);
+    return out;
+}
+
+}  // namespace skep::jit

@@ -1,0 +1,99 @@
+// The translator: what the optimiser chose (op.hpp).
+#pragma once
+
+#include "jit/translator.hpp"
+
+namespace skep::jit {
+
+template <MacroAssembler M>
+void Translator<M>::emit_op(const Op& o) {
+    switch (o.what) {
+        case Op::What::MovImm: m_.mov_imm(o.dst, static_cast<uint64_t>(o.imm)); break;
+        case Op::What::Move: m_.mov(o.width, o.dst, o.a); break;
+        case Op::What::Alu:
+            m_.alu3(o.alu(), o.width, o.is_signed, o.dst, o.a, o.b, o.nonzero);
+            break;
+        case Op::What::AluImm: m_.alu3_imm(o.alu(), o.width, o.is_signed, o.dst, o.a, o.imm); break;
+        case Op::What::AluMem: m_.alu_mem(o.alu(), o.width, o.dst, o.a, o.mem); break;
+        case Op::What::Neg: m_.neg3(o.width, o.dst, o.a); break;
+        case Op::What::Rotate: m_.rotate_left(o.width, o.dst, o.a, o.bits); break;
+        case Op::What::SignExtend: m_.sign_extend(o.width, o.dst, o.a, o.bits); break;
+        case Op::What::ZeroExtend: m_.zero_extend(o.dst, o.a, o.bits); break;
+        case Op::What::Swap: m_.swap(o.dst, o.a, o.bits); break;
+        case Op::What::Lea: m_.lea(o.dst, o.mem); break;
+        case Op::What::Load: m_.load(o.memory_width(), false, o.dst, o.mem); break;
+        case Op::What::LoadSigned: m_.load_signed(o.width, o.memory_width(), o.dst, o.mem); break;
+        case Op::What::LoadSwapped: m_.load_swapped(o.memory_width(), o.dst, o.mem); break;
+        case Op::What::Store: m_.store(o.memory_width(), o.mem, o.a); break;
+        case Op::What::StoreImm:
+            m_.store_imm(o.memory_width(), o.mem, static_cast<int32_t>(o.imm));
+            break;
+        case Op::What::Slot:
+        case Op::What::Nothing:
+        case Op::What::Compare:
+        case Op::What::CompareImm:
+        case Op::What::CompareMem:
+        case Op::What::CompareMemImm:
+        case Op::What::Test:
+        case Op::What::TestImm: break;
+    }
+}
+
+template <MacroAssembler M>
+void Translator<M>::compare(uint32_t slot, bool taken, LabelId target, bool short_form) {
+    const Op& o = plan_.op(slot);
+    if (o.what == Op::What::Slot) {
+        compare_as_it_stands(at(slot).insn, taken, target, short_form);
+        return;
+    }
+    const bool zero = (o.cond() == CondOp::Eq) == taken;
+    if (o.what == Op::What::Test) {
+        m_.branch_test(zero, o.width, o.a, o.b, target, short_form);
+        return;
+    }
+    if (o.what == Op::What::TestImm) {
+        m_.branch_test_imm(zero, o.width, o.a, o.imm, target, short_form);
+        return;
+    }
+    if (o.cond() == CondOp::Set) {
+        if (o.what == Op::What::Compare)
+            m_.branch_test(!taken, o.width, o.a, o.b, target, short_form);
+        else
+            m_.branch_test_imm(!taken, o.width, o.a, o.imm, target, short_form);
+        return;
+    }
+    const CondOp cond = taken ? o.cond() : negate(o.cond());
+    switch (o.what) {
+        case Op::What::Compare: m_.branch(cond, o.width, o.a, o.b, target, short_form); break;
+        case Op::What::CompareImm:
+            m_.branch_imm(cond, o.width, o.a, o.imm, target, short_form);
+            break;
+        case Op::What::CompareMem:
+            m_.branch_mem(cond, o.memory_width(), o.a, o.mem, target, short_form);
+            break;
+        default:
+            m_.branch_mem_imm(cond, o.memory_width(), o.mem, static_cast<int32_t>(o.imm), target,
+                              short_form);
+            break;
+    }
+}
+
+template <MacroAssembler M>
+void Translator<M>::compare_as_it_stands(const Insn& i, bool taken, LabelId target,
+                                         bool short_form) {
+    const Reg dst = value_of(i.dst, kTmp0);
+    if (i.cond() == CondOp::Set) {
+        if (i.is_imm)
+            m_.branch_test_imm(!taken, i.width, dst, i.imm, target, short_form);
+        else
+            m_.branch_test(!taken, i.width, dst, value_of(i.src, kTmp1), target, short_form);
+        return;
+    }
+    const CondOp cond = taken ? i.cond() : negate(i.cond());
+    if (i.is_imm)
+        m_.branch_imm(cond, i.width, dst, i.imm, target, short_form);
+    else
+        m_.branch(cond, i.width, dst, value_of(i.src, kTmp1), target, short_form);
+}
+
+}  // namespace skep::jit

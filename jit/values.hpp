@@ -1,0 +1,103 @@
+// The values of an extended basic block: what each slot computes, from which other values, and
+// which registers hold it for how long. Built in one forward pass; select.hpp walks it backward.
+//
+// Identifiers: 0..10 are the registers' values at the block's start, 11 + k what slot first + k
+// defines. A move defines no value of its own; it makes one more register hold its source's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "jit/masm.hpp"
+#include "vm/run/image.hpp"
+
+namespace skep::jit {
+
+using ValueId = uint32_t;
+inline constexpr ValueId kNoValue = UINT32_MAX;
+inline constexpr Reg kNoReg = 0xff;
+
+struct Value {
+    enum class What : uint8_t {
+        Opaque,      // what only the instruction itself can compute; also values from outside
+        Const,       // imm
+        Alu,         // a op b
+        AluImm,      // a op imm
+        Neg,         // -a
+        Rotate,      // a rotated left by imm
+        SignExtend,  // low `count` bits of a, to `width`
+        ZeroExtend,  // low `count` bits of a
+        Swap,        // low `count` bits of a in reverse byte order
+        Load,        // [a + imm], `count` bits wide, sign-extended if `sign`
+    };
+    What what = What::Opaque;
+    Width width = Width::Dw;
+    uint8_t op = 0;
+    uint8_t bits = 64;  // the value is below 2^bits
+    uint8_t count = 0;
+    bool sign = false;  // Load: sign-extends; Alu Div and Mod: signed
+    bool nonzero = false;
+
+    // The slot as a definition: register `reg` holds `value` from here on; before, definition
+    // `previous` was in force. `next` chains the definitions of one value.
+    Reg reg = kNoReg;
+    bool needed = false;    // the register is read, or must be right where control leaves
+    bool dropped = false;   // somebody relied on this definition not being emitted
+    bool computes = false;  // the slot reads its operands (and is no copy)
+    bool live = false;      // somebody reads the value
+    bool effect = false;    // emitted whoever needs the register
+
+    ValueId a = kNoValue, b = kNoValue;
+    int64_t imm = 0;
+    ValueId value = kNoValue, previous = kNoValue, next = kNoValue, last = kNoValue;
+    uint32_t uses = 0, served = 0;  // demands for the value, and those that have been met
+    uint32_t needed_defs = 0;       // of this value
+    uint32_t epoch = 0;             // memory writes before the slot
+};
+
+class Values {
+public:
+    explicit Values(const Image& image) : image_(image) {}
+
+    // Builds the values of slots first..end-1.
+    void build(uint32_t first, uint32_t end);
+
+    Value& operator[](ValueId id) { return values_[id]; }
+    const Value& operator[](ValueId id) const { return values_[id]; }
+    ValueId id_of(uint32_t slot) const { return kRegisters + slot - first_; }
+    // The definition of each register that is in force at the end.
+    const std::array<ValueId, kRegisters>& final_definitions() const { return current_; }
+    // True if the access at `slot` may be moved, merged or left out: it can neither trap nor needs
+    // a translation.
+    bool is_plain(uint32_t slot) const;
+
+private:
+    ValueId value_in(Reg r) const { return values_[current_[r]].value; }
+    bool opaque_frame(Reg r) const { return r == kFramePointer && image_.form == Form::Sandbox; }
+    void define(ValueId id, Reg reg, ValueId value);
+    void compute(ValueId id, Reg reg) { define(id, reg, id); }
+    void copy(ValueId id, Reg reg, ValueId value) { define(id, reg, value); }
+    void constant(ValueId id, Reg reg, uint64_t value);
+    void zero_extend(ValueId id, Reg reg, ValueId a, unsigned bits);
+    ValueId low_half(ValueId v) const;
+
+    void add_slot(uint32_t slot);
+    void add_alu(ValueId id, const Insn& insn);
+    void add_move(ValueId id, const Insn& insn);
+    void add_reg(ValueId id, const Insn& insn, ValueId a, ValueId b);
+    void add_imm(ValueId id, const Insn& insn, Width width, AluOp op, ValueId a, int64_t imm);
+    bool add_shift_pair(ValueId id, Reg reg, Width width, AluOp op, ValueId a, unsigned count);
+    bool add_rotate(ValueId id, Reg reg, Width width, ValueId a, ValueId b);
+    void add_endian(ValueId id, const Insn& insn);
+    void add_branch(ValueId id, const Insn& insn);
+    void add_memory(ValueId id, uint32_t slot);
+    void add_atomic(ValueId id, const Insn& insn);
+
+    const Image& image_;
+    std::vector<Value> values_;
+    std::array<ValueId, kRegisters> current_{};
+    uint32_t first_ = 0, epoch_ = 0;
+};
+
+}  // namespace skep::jit
