@@ -132,11 +132,11 @@ private:
     std::vector<EntryFunction> entries_;  // by subprogram; null: not entered from C++
 };
 
-// Where in its pages the code starts: a multiple of 32 that differs from load to load.
+// Where in its pages the code starts: a multiple of 64 that differs from load to load.
 size_t random_start(size_t room) {
     uint32_t r = 0;
     os::random_bytes(std::as_writable_bytes(std::span(&r, 1)));
-    return r % (room / 32 + 1) * 32;
+    return r % (room / 64 + 1) * 64;
 }
 
 // What fills pages around the code: an instruction that traps.

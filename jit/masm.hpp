@@ -66,7 +66,7 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     { M::kAbilities } -> std::convertible_to<Abilities>;
     { m.new_label() } -> std::same_as<LabelId>;
     m.bind(l);
-    m.align_loop();
+    m.align_loop(n);
     m.expect_size(uint64_t{});  // an upper bound on the code's bytes, before the first operation
     { m.position() } -> std::convertible_to<uint64_t>;
     // Entry from C++ with r1..r5 and the environment in the ABI's argument registers. `saved` are
@@ -122,6 +122,8 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     // Branches if (r & r) or (r & k) is 0: if `b` says so, else if it is not.
     m.branch_test(b, w, r, r, l, b);
     m.branch_test_imm(b, w, r, k, l, b);
+    // Behind a branch above to kNoLabel, which only compares: dst = a if `c` holds, else b.
+    m.select(c, r, r, r);
     m.add_mem_imm(w, mem, int32_t{});
     m.sub_mem_imm(w, mem, int32_t{}, l);  // memory -= imm; to the label if it became negative
     m.trap_here();                        // fills what must never run

@@ -58,7 +58,8 @@ LabelId MasmA64::new_label() {
 }
 
 void MasmA64::bind(LabelId id) { assembler_.bind(label(id)); }
-void MasmA64::align_loop() { assembler_.align(asmjit::AlignMode::kCode, 16); }
+// Padding is executed on the way in, and costs here an instruction for each word.
+void MasmA64::align_loop(unsigned) { assembler_.align(asmjit::AlignMode::kCode, 16); }
 
 uint64_t MasmA64::label_position(LabelId id) const {
     return assembler_.code()->labelOffset(label(id));
@@ -586,6 +587,7 @@ void MasmA64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, L
 void MasmA64::jump(LabelId target, bool) { assembler_.b(label(target)); }
 
 void MasmA64::jump_if(CondCode code, LabelId target, bool near) {
+    if (target == kNoLabel) return;
     if (near || !far_) {
         assembler_.b(code, label(target));
         return;
@@ -665,6 +667,10 @@ void MasmA64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId t
     }
     compare_imm(compare, t, imm);
     jump_if(cond_code(op), target, near);
+}
+
+void MasmA64::select(CondOp op, Reg dst, Reg a, Reg b) {
+    assembler_.csel(gp(Width::Dw, dst), gp(Width::Dw, a), gp(Width::Dw, b), cond_code(op));
 }
 
 void MasmA64::add_mem_imm(Width w, Mem mem, int32_t imm) {

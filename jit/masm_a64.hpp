@@ -21,7 +21,7 @@ public:
 
     LabelId new_label();
     void bind(LabelId label);
-    void align_loop();
+    void align_loop(unsigned bytes);
     void expect_size(uint64_t bytes) { far_ = bytes >= kConditionalReach; }
     uint64_t position() const { return assembler_.offset(); }
     uint64_t label_position(LabelId label) const;
@@ -69,6 +69,7 @@ public:
     void branch_mem(CondOp op, Width w, Reg a, Mem mem, LabelId label, bool near);
     void branch_test(bool zero, Width w, Reg a, Reg b, LabelId label, bool near);
     void branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId label, bool near);
+    void select(CondOp op, Reg dst, Reg a, Reg b);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
     void trap_here();

@@ -49,8 +49,17 @@ LabelId MasmX64::new_label() {
     return static_cast<LabelId>(labels_.size() - 1);
 }
 
-void MasmX64::bind(LabelId id) { assembler_.bind(label(id)); }
-void MasmX64::align_loop() { assembler_.align(asmjit::AlignMode::kCode, 16); }
+void MasmX64::bind(LabelId id) {
+    assembler_.bind(label(id));
+    flags_at_ = UINT64_MAX;
+}
+
+void MasmX64::wrote_flags(Width w, Reg dst) {
+    flags_at_ = position();
+    flags_width_ = w;
+    flags_reg_ = dst;
+}
+void MasmX64::align_loop(unsigned bytes) { assembler_.align(asmjit::AlignMode::kCode, bytes); }
 
 uint64_t MasmX64::label_position(LabelId id) const {
     return assembler_.code()->labelOffset(label(id));
@@ -238,6 +247,10 @@ void MasmX64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
             }
             break;
     }
+    if (op == AluOp::Add || op == AluOp::Sub || op == AluOp::Or || op == AluOp::Xor)
+        wrote_flags(w, dst);
+    else if (op == AluOp::And)
+        wrote_flags(w == Width::Dw && imm >= 0 ? Width::W : w, dst);
     // A 32-bit shift by 0 leaves the register, and its upper half, untouched.
     if (w == Width::W && count == 0 &&
         (op == AluOp::Lsh || op == AluOp::Rsh || op == AluOp::Arsh)) {
@@ -512,6 +525,7 @@ void MasmX64::alu3(AluOp op, Width w, bool is_signed, Reg dst, Reg a, Reg b, boo
     if (dst == b && op != AluOp::Sub) std::swap(a, b);
     if (dst != a) assembler_.mov(d, gp(w, a));
     combine(op, d, gp(w, b));
+    if (op != AluOp::Mul) wrote_flags(w, dst);
 }
 
 void MasmX64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_t imm) {
@@ -556,6 +570,7 @@ void MasmX64::alu_mem(AluOp op, Width w, Reg dst, Reg a, Mem mem) {
     }
     if (dst != a) assembler_.mov(gp(w, dst), gp(w, a));
     combine(op, gp(w, dst), m);
+    if (op != AluOp::Mul) wrote_flags(w, dst);
 }
 
 void MasmX64::neg3(Width w, Reg dst, Reg a) {
@@ -572,6 +587,11 @@ void MasmX64::zero_extend(Reg dst, Reg a, unsigned bits) {
 }
 
 void MasmX64::swap(Reg dst, Reg a, unsigned bits) {
+    if (bits == 16) {
+        assembler_.movzx(gp(Width::W, dst), kMap[a].r16());
+        assembler_.rol(kMap[dst].r16(), 8);
+        return;
+    }
     mov(bits == 64 ? Width::Dw : Width::W, dst, a);
     endian(EndianOp::Swap, dst, bits);
 }
@@ -629,7 +649,7 @@ void MasmX64::load_swapped(Width w, Reg dst, Mem mem) {
         case Width::B: load(w, false, dst, mem); break;
         case Width::H:
             assembler_.movzx(gp(Width::W, dst), m);
-            endian(EndianOp::ToBe, dst, 16);
+            assembler_.rol(kMap[dst].r16(), 8);
             break;
         case Width::W:
         case Width::Dw:
@@ -735,6 +755,7 @@ void MasmX64::jump(LabelId target, bool near) {
 }
 
 void MasmX64::jump_if(CondOp op, LabelId target, bool near) {
+    if (target == kNoLabel) return;
     if (near) assembler_.short_();
     assembler_.j(cond_code(op), label(target));
 }
@@ -755,7 +776,10 @@ void MasmX64::branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId target,
         else
             assembler_.test(r, imm);
     } else if (imm == 0) {
-        assembler_.test(r, r);
+        const bool known = flags_at_ == position() && flags_reg_ == a &&
+                           (flags_width_ == w || flags_width_ == Width::W) &&
+                           (op == CondOp::Eq || op == CondOp::Ne);
+        if (!known) assembler_.test(r, r);
     } else {
         assembler_.cmp(r, imm);
     }
@@ -788,6 +812,15 @@ void MasmX64::branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId ta
     else
         assembler_.test(kMap[a], imm);
     jump_if(zero ? CondOp::Eq : CondOp::Ne, target, near);
+}
+
+void MasmX64::select(CondOp op, Reg dst, Reg a, Reg b) {
+    if (dst == b) {
+        if (dst != a) assembler_.cmov(cond_code(op), kMap[dst], kMap[a]);
+        return;
+    }
+    if (dst != a) assembler_.mov(kMap[dst], kMap[a]);
+    assembler_.cmov(x86::negateCond(cond_code(op)), kMap[dst], kMap[b]);
 }
 
 void MasmX64::add_mem_imm(Width w, Mem mem, int32_t imm) {

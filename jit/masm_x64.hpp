@@ -22,7 +22,7 @@ public:
 
     LabelId new_label();
     void bind(LabelId label);
-    void align_loop();
+    void align_loop(unsigned bytes);
     void expect_size(uint64_t) {}
     uint64_t position() const { return assembler_.offset(); }
     uint64_t label_position(LabelId label) const;
@@ -70,6 +70,7 @@ public:
     void branch_mem(CondOp op, Width w, Reg a, Mem mem, LabelId label, bool near);
     void branch_test(bool zero, Width w, Reg a, Reg b, LabelId label, bool near);
     void branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId label, bool near);
+    void select(CondOp op, Reg dst, Reg a, Reg b);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
     void trap_here();
@@ -93,7 +94,13 @@ private:
     void push_saved(uint16_t saved);
     void pop_saved(uint16_t saved);
 
+    void wrote_flags(Width w, Reg dst);
+
     asmjit::x86::Assembler assembler_;
+    // Where the flags say whether a register is 0.
+    uint64_t flags_at_ = UINT64_MAX;
+    Width flags_width_ = Width::Dw;
+    Reg flags_reg_ = 0;
     Features features_;
     std::vector<asmjit::Label> labels_;
 };

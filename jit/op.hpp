@@ -11,21 +11,23 @@ namespace skep::jit {
 
 struct Op {
     enum class What : uint8_t {
-        Slot,           // the image's instruction as it stands
-        Nothing,        // emitted by another slot, or needed by nobody
-        MovImm,         // dst = imm
-        Move,           // dst = a
-        Alu,            // dst = a op b
-        AluImm,         // dst = a op imm
-        AluMem,         // dst = a op [mem]
-        Neg,            // dst = -a
-        Rotate,         // dst = a rotated left by `bits`
-        SignExtend,     // dst = the low `bits` of a
-        ZeroExtend,     // the same
-        Swap,           // dst = the low `bits` of a in reverse byte order
-        Lea,            // dst = address of mem
-        Load,           // dst = [mem], `bits` wide, zero-extended
-        LoadSigned,     // dst = [mem], `bits` wide, sign-extended to `width`
+        Slot,        // the image's instruction as it stands
+        Nothing,     // emitted by another slot, or needed by nobody
+        MovImm,      // dst = imm
+        Move,        // dst = a
+        Alu,         // dst = a op b
+        AluImm,      // dst = a op imm
+        AluMem,      // dst = a op [mem]
+        Neg,         // dst = -a
+        Rotate,      // dst = a rotated left by `bits`
+        SignExtend,  // dst = the low `bits` of a
+        ZeroExtend,  // the same
+        Swap,        // dst = the low `bits` of a in reverse byte order
+        Lea,         // dst = address of mem
+        Load,        // dst = [mem], `bits` wide, zero-extended
+        LoadSigned,  // dst = [mem], `bits` wide, sign-extended to `width`
+        Select,  // dst = a if the comparison of the slot before holds, else the low `width` of b,
+                 // or, if is_imm, imm
         LoadSwapped,    // dst = [mem], `bits` wide, in reverse byte order
         Store,          // [mem] = a, `bits` wide
         StoreImm,       // [mem] = imm, `bits` wide
@@ -43,6 +45,8 @@ struct Op {
     Reg dst = 0, a = 0, b = 0;
     bool is_signed = false;  // Alu, AluImm: Div and Mod
     bool nonzero = false;    // Alu: the divisor cannot be 0
+    bool is_imm = false;     // Select
+    bool selects = false;    // a comparison that does not branch: the next slot is a Select
     Mem mem;
     int64_t imm = 0;
 

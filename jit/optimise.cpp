@@ -23,9 +23,10 @@ bool ends_block(const ImageSlot& s) {
 }  // namespace
 
 std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<bool>& targets, Abilities abilities) {
+                         const std::vector<bool>& targets, const std::vector<bool>& selects,
+                         Abilities abilities) {
     std::vector<Op> ops(image.slots.size());
-    Selector selector(image, liveness, abilities);
+    Selector selector(image, liveness, selects, abilities);
     for (const Subprogram& f : image.program->subprograms) {
         const uint32_t last = f.first + f.count;
         for (uint32_t first = f.first; first < last;) {
@@ -34,6 +35,7 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness,
                 const bool wide = image.slots[end].insn.kind == Kind::Imm64 && end + 1 < last;
                 const bool stop = ends_block(image.slots[end]);
                 end += wide ? 2 : 1;
+                if (end > 0 && selects[end - 1]) continue;  // its move belongs to it
                 if (stop || end - first >= kMaxBlock || (end < last && targets[end])) break;
             }
             selector.select(first, end, ops);

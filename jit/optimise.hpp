@@ -11,8 +11,9 @@
 
 namespace skep::jit {
 
-// By slot. `targets`: the slots that jumps lead to.
+// By slot. `targets`: the slots that jumps lead to. `selects`: the branches that become selections.
 std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<bool>& targets, Abilities abilities);
+                         const std::vector<bool>& targets, const std::vector<bool>& selects,
+                         Abilities abilities);
 
 }  // namespace skep::jit

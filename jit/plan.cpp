@@ -6,21 +6,27 @@
 
 namespace skep::jit {
 
+namespace {
+constexpr unsigned kMaxAlignment = 64;
+}  // namespace
+
 Plan::Plan(const Image& image, Abilities abilities)
     : image_(image),
       liveness_(image),
       targets_(image.slots.size() + 1, false),
       loop_heads_(image.slots.size() + 1, false),
       callbacks_(image.functions.size(), false),
+      selects_(image.slots.size(), false),
       saved_(image.functions.size(), 0),
+      loop_ends_(image.slots.size() + 1, 0),
       bound_(image.slots.size() + 1, 0) {
     find_jumps();
-    ops_ = optimise(image, liveness_, targets_, abilities);
+    find_selects();
+    ops_ = optimise(image, liveness_, targets_, selects_, abilities);
     find_saved();
     find_fall_through();
-    constexpr uint64_t kAlignment = 16;
     for (uint32_t i = 0; i < image.slots.size(); ++i) {
-        bound_[i + 1] = bound_[i] + size_bound(i) + (loop_heads_[i] ? kAlignment : 0);
+        bound_[i + 1] = bound_[i] + size_bound(i) + (loop_heads_[i] ? kMaxAlignment : 0);
     }
 }
 
@@ -39,9 +45,42 @@ void Plan::find_jumps() {
             insn.kind == Kind::Jump || insn.kind == Kind::Branch || insn.kind == Kind::MayGoto;
         if (!jumps || s.dead) continue;
         const auto target = static_cast<uint32_t>(insn.target);
+        if (may_select(i)) {
+            selects_[i] = true;
+            continue;
+        }
         targets_[target] = true;
         if (subprogram_at(target) != subprogram_at(i)) structured_ = false;
-        if (target <= i) loop_heads_[target] = true;
+        if (target > i) continue;
+        loop_heads_[target] = true;
+        loop_ends_[target] = i + 1;
+    }
+}
+
+// if a op b goto +1; dst = src. Or the branch goes where a jump behind the move goes, too, as long
+// as nobody counts them.
+bool Plan::may_select(uint32_t slot) const {
+    if (slot + 2 >= image_.slots.size()) return false;
+    const ImageSlot &branch = image_.slots[slot], &next = image_.slots[slot + 1];
+    const Insn &b = branch.insn, &m = next.insn;
+    if (b.kind != Kind::Branch || branch.dead || branch.trap != TrapCode::None) return false;
+    const ImageSlot& behind = image_.slots[slot + 2];
+    const bool same = !image_.fuel && behind.insn.kind == Kind::Jump && !behind.dead &&
+                      behind.trap == TrapCode::None && behind.insn.target == b.target;
+    if (b.target != static_cast<int32_t>(slot) + 2 && !same) return false;
+    if (next.dead || next.trap != TrapCode::None || m.kind != Kind::Alu || m.alu() != AluOp::Mov ||
+        m.sext != 0)
+        return false;
+    if (!m.is_imm && m.src == kFramePointer) return false;
+    return b.dst != kFramePointer && (b.is_imm || b.src != kFramePointer);
+}
+
+// A move that others jump to is no part of a selection.
+void Plan::find_selects() {
+    for (uint32_t i = 0; i + 1 < image_.slots.size(); ++i) {
+        if (!selects_[i] || !targets_[i + 1]) continue;
+        selects_[i] = false;
+        targets_[static_cast<uint32_t>(image_.slots[i].insn.target)] = true;
     }
 }
 
@@ -78,6 +117,12 @@ uint32_t Plan::subprogram_at(uint32_t slot) const {
     const auto it = std::upper_bound(subs.begin(), subs.end(), slot,
                                      [](uint32_t s, const Subprogram& p) { return s < p.first; });
     return static_cast<uint32_t>(it - subs.begin()) - 1;
+}
+
+unsigned Plan::alignment(uint32_t slot) const {
+    // About what fits in a line.
+    constexpr uint32_t kShort = 20;
+    return loop_ends_[slot] - slot <= kShort ? kMaxAlignment : 16;
 }
 
 // Generous: a jump that is short for nothing costs four bytes, one that does not reach an error.

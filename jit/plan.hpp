@@ -21,6 +21,8 @@ public:
     const Op& op(uint32_t slot) const { return ops_[slot]; }
     bool is_target(uint32_t slot) const { return targets_[slot]; }
     bool is_loop_head(uint32_t slot) const { return loop_heads_[slot]; }
+    // To which multiple the head of a loop is aligned: short loops stay within a cache line.
+    unsigned alignment(uint32_t slot) const;
     // r6..r9 as far as the subprogram writes them; all subprograms together.
     uint16_t saved(uint32_t subprogram) const { return saved_[subprogram]; }
     uint16_t image_saved() const { return image_saved_; }
@@ -45,15 +47,19 @@ private:
 
     uint32_t size_bound(uint32_t slot) const;
     void find_jumps();
+    void find_selects();
+    bool may_select(uint32_t slot) const;
     void find_saved();
     void find_fall_through();
 
     const Image& image_;
     Liveness liveness_;
     std::vector<bool> targets_, loop_heads_, callbacks_;
+    std::vector<bool> selects_;  // branches over one move
     std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
-    std::vector<uint64_t> bound_;  // upper bound of the code's bytes before each slot
+    std::vector<uint32_t> loop_ends_;  // by slot: behind the last jump back to it
+    std::vector<uint64_t> bound_;      // upper bound of the code's bytes before each slot
     uint16_t image_saved_ = 0;
     bool nests_ = false;
     bool structured_ = true;

@@ -92,6 +92,7 @@ uint16_t Selector::leaving(uint32_t slot, uint32_t end) const {
         i.kind == Kind::Call || i.kind == Kind::CallLocal || i.kind == Kind::LoadPacket;
     const uint16_t clobbered = calls ? Liveness::writes(i) : uint16_t{0};
     if (last) return static_cast<uint16_t>(liveness_.live_after(slot) & ~clobbered);
+    if (selects_[slot]) return 0;
     if (i.kind == Kind::Branch || i.kind == Kind::MayGoto) return before(i.target);
     return 0;
 }
@@ -116,6 +117,7 @@ void Selector::count_slot(uint32_t slot, std::array<ValueId, kRegisters>& curren
                         i.kind != Kind::Imm64 && d.what != Value::What::Load;
     if (!effect && d.value != id) return;  // a copy: its source is demanded by its readers
     if (!effect && !d.live) return;
+    if (selects_[slot] && !values_[id + 1].live) return;
     if (!d.computes) {
         if (d.what != Value::What::Const) count_registers(Liveness::reads(i), current);
         return;
@@ -146,7 +148,8 @@ bool Selector::in_force(ValueId definition) const {
     ValueId d = current_[values_[definition].reg];
     for (unsigned steps = 0; d != definition; ++steps) {
         const Value& over = values_[d];
-        if (over.needed || over.effect || d < kRegisters || d < definition || steps == kMaxSteps) return false;
+        if (over.needed || over.effect || d < kRegisters || d < definition || steps == kMaxSteps)
+            return false;
         const Value& v = values_[over.value];
         const bool folding = std::find(folding_.begin(), folding_.begin() + folding_count_,
                                        over.value) != folding_.begin() + folding_count_;
@@ -190,8 +193,14 @@ void Selector::need(ValueId definition) {
     ++values_[d.value].needed_defs;
 }
 
-Reg Selector::take(ValueId v) {
-    const ValueId d = holder(v);
+Reg Selector::take(ValueId v, Reg preferred) {
+    ValueId d = holder(v);
+    // An operand that is already where the result goes saves a move.
+    if (preferred != kNoReg) {
+        const ValueId there = current_[preferred];
+        const bool free = there < kRegisters || values_[there].needed;
+        if (values_[there].value == v && free && !values_[there].dropped) d = there;
+    }
     ++values_[v].served;
     if (d == kNoValue) {
         failed_ = true;
@@ -338,6 +347,17 @@ Mem Selector::load_address(ValueId load) {
     return memory_of(v.a, v.imm, v.count);
 }
 
+// Whether the address of `load` can be formed here.
+bool Selector::reachable(ValueId load) {
+    const Value& v = values_[load];
+    if (held(v.a)) return true;
+    Address address{.disp = v.imm};
+    const unsigned folding = folding_count_;
+    const bool resolved = resolve(v.a, false, true, address);
+    folding_count_ = folding;
+    return resolved && encodes(address, v.count);
+}
+
 // --- operations ---------------------------------------------------------------------------------
 
 Op Selector::as_it_stands(uint32_t slot) {
@@ -363,6 +383,7 @@ Op Selector::choose_copy(ValueId id) {
     const Value& value = values_[v];
     if (value.what == Value::What::Const) return compute(v, d.reg);
     if (value.served == value.uses && value.needed_defs == 1 && value.computes && v >= kRegisters &&
+        value.what != Value::What::Select &&
         (value.what != Value::What::Load || value.epoch == epoch_)) {
         folding_[folding_count_++] = v;
         if (operands_held(v)) {
@@ -417,8 +438,9 @@ Op Selector::compute(ValueId id, Reg dst) {
         case Value::What::ZeroExtend: out.what = Op::What::ZeroExtend; break;
         case Value::What::Swap: out.what = Op::What::Swap; break;
         case Value::What::Load: return compute_load(id, dst);
+        case Value::What::Select: return compute_select(v, dst);
     }
-    out.a = take(v.a);
+    out.a = take(v.a, dst);
     return out;
 }
 
@@ -429,11 +451,21 @@ Op Selector::compute_load(ValueId id, Reg dst) {
     return out;
 }
 
+Op Selector::compute_select(const Value& v, Reg dst) {
+    Op out{
+        .what = Op::What::Select, .width = v.width, .dst = dst, .a = take(v.a, dst), .imm = v.imm};
+    if (v.b == kNoValue)
+        out.is_imm = true;
+    else
+        out.b = take(v.b);
+    return out;
+}
+
 Op Selector::compute_alu(const Value& v, Reg dst) {
     Op out{.width = v.width, .op = v.op, .dst = dst, .is_signed = v.sign, .nonzero = v.nonzero};
     if (compute_with_load(v, dst, out)) return out;
     out.what = Op::What::Alu;
-    out.a = take(v.a);
+    out.a = take(v.a, dst);
     out.b = take(v.b);
     if (commutes(out.alu()) && out.b == dst) std::swap(out.a, out.b);
     return out;
@@ -473,7 +505,7 @@ bool Selector::compute_with_load(const Value& v, Reg dst, Op& out) {
     if (!foldable_load(load, bits) && commutes(static_cast<AluOp>(v.op))) std::swap(plain, load);
     if (!foldable_load(load, bits) || plain == load) return false;
     folding_[folding_count_++] = load;
-    const bool possible = held(values_[load].a) && held(plain);
+    const bool possible = reachable(load) && held(plain);
     if (possible) {
         fold(load);
         out.what = Op::What::AluMem;
@@ -492,7 +524,7 @@ bool Selector::compute_from_load(const Value& v, Reg dst, Op& out) {
     const ValueId load = v.a;
     if (!foldable_load(load, v.count) || values_[load].sign) return false;
     folding_[folding_count_++] = load;
-    const bool possible = held(values_[load].a);
+    const bool possible = reachable(load);
     if (possible) {
         fold(load);
         out.what = v.what == Value::What::Swap ? Op::What::LoadSwapped : Op::What::LoadSigned;
@@ -505,8 +537,10 @@ bool Selector::compute_from_load(const Value& v, Reg dst, Op& out) {
 
 Op Selector::choose_branch(uint32_t slot) {
     const Value& v = values_[values_.id_of(slot)];
+    Op out{.width = v.width, .op = v.op, .selects = selects_[slot], .imm = v.imm};
+    if (out.selects && !values_[values_.id_of(slot + 1)].needed)
+        return Op{.what = Op::What::Nothing, .selects = true};
     if (!v.computes) return as_it_stands(slot);
-    Op out{.width = v.width, .op = v.op, .imm = v.imm};
     const auto cond = static_cast<CondOp>(v.op);
     if (choose_test(v, cond, out) || choose_memory_compare(v, cond, out)) return out;
     out.a = take(v.a);
@@ -573,7 +607,7 @@ bool Selector::choose_memory_compare(const Value& v, CondOp cond, Op& out) {
         return false;
     }
     folding_[folding_count_++] = load;
-    const bool possible = held(values_[load].a) && (other == kNoValue || held(other));
+    const bool possible = reachable(load) && (other == kNoValue || held(other));
     if (possible) {
         fold(load);
         out.bits = static_cast<uint8_t>(loaded);

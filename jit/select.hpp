@@ -19,8 +19,13 @@ namespace skep::jit {
 
 class Selector {
 public:
-    Selector(const Image& image, const Liveness& liveness, Abilities abilities)
-        : image_(image), liveness_(liveness), abilities_(abilities), values_(image) {}
+    Selector(const Image& image, const Liveness& liveness, const std::vector<bool>& selects,
+             Abilities abilities)
+        : image_(image),
+          liveness_(liveness),
+          selects_(selects),
+          abilities_(abilities),
+          values_(image, selects) {}
 
     // Chooses for slots first..end-1, of which only `first` is reached from elsewhere and only
     // branches and the last slot leave. Writes ops[first..end-1].
@@ -50,6 +55,8 @@ private:
     Op compute_alu(const Value& v, Reg dst);
     Op compute_alu_imm(const Value& v, Reg dst);
     Op compute_load(ValueId v, Reg dst);
+    Op compute_select(const Value& v, Reg dst);
+    bool reachable(ValueId load);
     bool compute_sum(ValueId v, Reg dst, Op& out);
     bool compute_with_load(const Value& v, Reg dst, Op& out);
     bool compute_from_load(const Value& v, Reg dst, Op& out);
@@ -63,7 +70,7 @@ private:
     ValueId holder(ValueId v) const;
     bool in_force(ValueId definition) const;
     bool kept(ValueId v) const;
-    Reg take(ValueId v);
+    Reg take(ValueId v, Reg preferred = kNoReg);
     void need(ValueId definition);
     void need_registers(uint16_t mask);
 
@@ -81,6 +88,7 @@ private:
 
     const Image& image_;
     const Liveness& liveness_;
+    const std::vector<bool>& selects_;
     Abilities abilities_;
     Values values_;
     std::array<ValueId, kRegisters> current_{};  // definition of each register in force

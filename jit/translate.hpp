@@ -33,7 +33,7 @@ void Translator<M>::emit_function(uint32_t f) {
             ++i;
             continue;
         }
-        if (plan_.is_loop_head(i)) m_.align_loop();
+        if (plan_.is_loop_head(i)) m_.align_loop(plan_.alignment(i));
         if (labels_[i] != kNoLabel || plan_.is_target(i)) m_.bind(label_of(i));
         if (plan_.op(i).what != Op::What::Nothing)
             positions_.push_back({static_cast<uint32_t>(m_.position()), i});
@@ -66,7 +66,10 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
     }
     const Op& op = plan_.op(i);
     if (op.what != Op::What::Slot && insn.kind != Kind::Branch) {
-        emit_op(op);
+        if (op.what == Op::What::Select)
+            emit_select(i);
+        else
+            emit_op(op);
         return insn.kind == Kind::Imm64 ? i + 2 : i + 1;
     }
     switch (insn.kind) {
@@ -82,7 +85,7 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
         case Kind::Atomic: emit_atomic(i); break;
         case Kind::LoadPacket: emit_load_packet(i); break;
         case Kind::Jump: emit_jump(i); break;
-        case Kind::Branch: emit_branch(i); break;
+        case Kind::Branch: return emit_branch(i);
         case Kind::MayGoto: emit_may_goto(i); break;
         case Kind::Call: emit_call(i); break;
         case Kind::CallLocal: emit_call_local(i); break;

@@ -27,9 +27,23 @@ void Translator<M>::emit_jump(uint32_t slot) {
     m_.jump(label_of(target), plan_.is_near(slot, target));
 }
 
+// A branch over a jump, or out of a loop that the jump behind it closes: the jump's target is where
+// the branch goes, if its condition fails.
 template <MacroAssembler M>
-void Translator<M>::emit_branch(uint32_t slot) {
+bool Translator<M>::inverts(uint32_t slot) const {
+    if (slot + 1 >= last(current_) || plan_.is_target(slot + 1) || labels_[slot + 1] != kNoLabel)
+        return false;
+    const ImageSlot &s = at(slot), &jump = at(slot + 1);
+    if (jump.insn.kind != Kind::Jump || jump.dead || jump.trap != TrapCode::None) return false;
+    if (image_.fuel && (s.charge || jump.charge)) return false;
+    const auto target = static_cast<uint32_t>(s.insn.target);
+    return target == slot + 2 || (static_cast<uint32_t>(jump.insn.target) <= slot && target > slot);
+}
+
+template <MacroAssembler M>
+uint32_t Translator<M>::emit_branch(uint32_t slot) {
     const ImageSlot& s = at(slot);
+    if (plan_.op(slot).selects) return slot + 1;
     const auto target = static_cast<uint32_t>(s.insn.target);
     if (s.charge && image_.fuel) {
         // Only the taken jump costs: skip the charge when the condition fails.
@@ -38,9 +52,16 @@ void Translator<M>::emit_branch(uint32_t slot) {
         charge(slot);
         m_.jump(label_of(target), false);
         m_.bind(fall);
-        return;
+        return slot + 1;
+    }
+    if (inverts(slot)) {
+        const auto other = static_cast<uint32_t>(at(slot + 1).insn.target);
+        compare(slot, false, label_of(other), plan_.is_near(slot + 1, other));
+        if (target != slot + 2) m_.jump(label_of(target), plan_.is_near(slot + 1, target));
+        return slot + 2;
     }
     compare(slot, true, label_of(target), plan_.is_near(slot, target));
+    return slot + 1;
 }
 
 template <MacroAssembler M>

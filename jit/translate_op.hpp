@@ -28,6 +28,7 @@ void Translator<M>::emit_op(const Op& o) {
         case Op::What::StoreImm:
             m_.store_imm(o.memory_width(), o.mem, static_cast<int32_t>(o.imm));
             break;
+        case Op::What::Select:
         case Op::What::Slot:
         case Op::What::Nothing:
         case Op::What::Compare:
@@ -37,6 +38,29 @@ void Translator<M>::emit_op(const Op& o) {
         case Op::What::Test:
         case Op::What::TestImm: break;
     }
+}
+
+// The condition under which `o` branches, once its operands have been compared.
+inline CondOp condition_of(const Op& o) {
+    const bool mask = o.cond() == CondOp::Set;
+    return mask ? CondOp::Ne : o.cond();
+}
+
+// dst = a if the comparison of `slot` - 1 holds, else b.
+template <MacroAssembler M>
+void Translator<M>::emit_select(uint32_t slot) {
+    const Op &o = plan_.op(slot), &comparison = plan_.op(slot - 1);
+    Reg b = o.b;
+    if (o.is_imm || o.width == Width::W) {
+        // Not between the comparison and its use: it may write flags.
+        if (o.is_imm)
+            m_.mov_imm(kTmp0, static_cast<uint64_t>(o.imm));
+        else
+            m_.mov(Width::W, kTmp0, o.b);
+        b = kTmp0;
+    }
+    compare(slot - 1, true, kNoLabel, false);
+    m_.select(condition_of(comparison), o.dst, o.a, b);
 }
 
 template <MacroAssembler M>

@@ -129,7 +129,8 @@ private:
     void charge(uint32_t slot);
     void charge_always(uint32_t slot);
     void emit_jump(uint32_t slot);
-    void emit_branch(uint32_t slot);
+    uint32_t emit_branch(uint32_t slot);  // returns the next slot
+    bool inverts(uint32_t slot) const;
     // Jumps to the label if the branch at `slot` is taken, or if it is not.
     void compare(uint32_t slot, bool taken, LabelId target, bool short_form);
     void compare_as_it_stands(const Insn& i, bool taken, LabelId target, bool short_form);
@@ -142,6 +143,7 @@ private:
 
     // --- what the optimiser chose (translate_op.hpp) ---
     void emit_op(const Op& o);
+    void emit_select(uint32_t slot);
 
     // --- what rarely runs, entries from C++ (translate_cold.hpp) ---
     LabelId access_gate() { return gate(access_gate_); }

@@ -136,7 +136,9 @@ void Values::add_slot(uint32_t slot) {
     switch (i.kind) {
         case Kind::Alu:
             v.nonzero = fact.divisor_nonzero;
-            if (fact.dst_const)
+            if (slot > first_ && selects_[slot - 1])
+                add_select(id, i);
+            else if (fact.dst_const)
                 constant(id, i.dst, fact.value);
             else
                 add_alu(id, i);
@@ -238,6 +240,28 @@ void Values::add_move(ValueId id, const Insn& i) {
     } else {
         zero_extend(id, i.dst, a, 32);
     }
+}
+
+// A move that the branch before it skips: the old value or the new one.
+void Values::add_select(ValueId id, const Insn& i) {
+    Value& v = values_[id];
+    v.what = Value::What::Select;
+    v.a = value_in(i.dst);
+    v.bits = values_[v.a].bits;
+    unsigned bits = 64;
+    if (i.is_imm) {
+        v.imm = i.is64() ? i.imm : int64_t{static_cast<uint32_t>(i.imm)};
+        bits = length_of(static_cast<uint64_t>(v.imm));
+    } else {
+        v.b = value_in(i.src);
+        bits = values_[v.b].bits;
+        // A narrow move cuts what it moves.
+        v.width = !i.is64() && bits > 32 ? Width::W : Width::Dw;
+        if (v.width == Width::W) bits = 32;
+    }
+    v.bits = static_cast<uint8_t>(std::max<unsigned>(v.bits, bits));
+    v.computes = true;
+    compute(id, i.dst);
 }
 
 void Values::add_reg(ValueId id, const Insn& i, ValueId a, ValueId b) {

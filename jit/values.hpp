@@ -29,6 +29,7 @@ struct Value {
         SignExtend,  // low `count` bits of a, to `width`
         ZeroExtend,  // low `count` bits of a
         Swap,        // low `count` bits of a in reverse byte order
+        Select,      // a or b, by the branch in the slot before
         Load,        // [a + imm], `count` bits wide, sign-extended if `sign`
     };
     What what = What::Opaque;
@@ -58,7 +59,9 @@ struct Value {
 
 class Values {
 public:
-    explicit Values(const Image& image) : image_(image) {}
+    // `selects`: branches over one move (Plan), by slot.
+    Values(const Image& image, const std::vector<bool>& selects)
+        : image_(image), selects_(selects) {}
 
     // Builds the values of slots first..end-1.
     void build(uint32_t first, uint32_t end);
@@ -85,6 +88,7 @@ private:
     void add_slot(uint32_t slot);
     void add_alu(ValueId id, const Insn& insn);
     void add_move(ValueId id, const Insn& insn);
+    void add_select(ValueId id, const Insn& insn);
     void add_reg(ValueId id, const Insn& insn, ValueId a, ValueId b);
     void add_imm(ValueId id, const Insn& insn, Width width, AluOp op, ValueId a, int64_t imm);
     bool add_shift_pair(ValueId id, Reg reg, Width width, AluOp op, ValueId a, unsigned count);
@@ -95,6 +99,7 @@ private:
     void add_atomic(ValueId id, const Insn& insn);
 
     const Image& image_;
+    const std::vector<bool>& selects_;
     std::vector<Value> values_;
     std::array<ValueId, kRegisters> current_{};
     uint32_t first_ = 0, epoch_ = 0;
