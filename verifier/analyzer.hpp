@@ -30,6 +30,7 @@
 #include "verifier/pool.hpp"
 #include "verifier/provenance.hpp"
 #include "verifier/scalar.hpp"
+#include "verifier/shape.hpp"
 #include "verifier/state.hpp"
 #include "verifier/verifier.hpp"
 #include "vm/btf/btf.hpp"
@@ -52,6 +53,7 @@ inline constexpr size_t kMaxPathSteps = 32;  // of Analysis::path
 struct CallInfo;
 struct KfuncCall;
 struct KfuncRef;
+class Subsumption;
 
 // What Mem and Btf cells point to.
 struct ObjectDesc {
@@ -72,18 +74,23 @@ struct MapRef {
 struct Checkpoint {
     State state;
     Checkpoint* parent = nullptr;
-    Checkpoint* next = nullptr;  // at the same slot
-    uint32_t branches = 1;       // paths from here that have not ended
-    uint32_t hits = 0, misses = 0;
+    uint32_t branches = 1;  // paths from here that have not ended
     // A path from here ended in a state that was still open: what is known to be imprecise may
     // change until that one is done.
     Checkpoint* waits_for = nullptr;
     uint32_t serial = 0;
-    bool forced = false;
     bool dropped = false;  // no longer in its slot's list
     std::vector<uint32_t> trail;
     uint64_t from_parent = 0;  // instructions between the parent and this
     uint64_t longest = 0;      // instructions of the longest path from here that ended
+};
+
+// A checkpoint in its slot's list.
+struct Kept {
+    Shape shape;
+    Checkpoint* checkpoint = nullptr;
+    uint32_t hits = 0, misses = 0;
+    bool forced = false;
 };
 
 enum class Compare : uint8_t {
@@ -124,12 +131,14 @@ private:
     bool run_path();
     enum class Visit : uint8_t { Continue, Pruned, Failed };
     Visit visit(uint32_t slot);
+    Visit compare_with(const Kept& kept, bool forced);
+    Visit covered_by(Checkpoint& kept, Checkpoint* open);
     bool push_branch(State state);
     void path_ends(uint64_t more);
     void release(Checkpoint* checkpoint);
     void clean(State& state);
     bool over_budget();
-    Checkpoint* keep(bool forced);
+    Checkpoint* keep(bool forced, const Shape& shape);
     State entry_state(uint32_t subprogram);
     bool global_entry(uint32_t subprogram, State& state);
     void widen(const State& before, State& now);
@@ -161,9 +170,10 @@ private:
     const Scalar& num(const Cell& cell) const { return pool_[cell.scalar]; }
     uint32_t intern(const Scalar& s) { return pool_.intern(s); }
     Cell number(const Scalar& s, uint32_t from = 0, uint32_t from2 = 0);
-    Cell unknown() { return number(Scalar::unknown()); }
-    Cell constant(uint64_t v) { return number(Scalar::constant(v)); }
-    uint32_t const_index(uint64_t v) { return intern(Scalar::constant(v)); }
+    Cell interned(uint32_t index, uint32_t from = 0, uint32_t from2 = 0);
+    Cell unknown() { return interned(ScalarPool::kUnknown); }
+    Cell constant(uint64_t v) { return interned(pool_.constant(v)); }
+    uint32_t const_index(uint64_t v) { return pool_.constant(v); }
     void need(const Cell& cell) {
         if (cell.is_scalar()) provenance_.mark(cell.ref);
     }
@@ -174,7 +184,7 @@ private:
     // --- pointer.cpp
     bool pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& pointer, const Cell& offset,
                      unsigned pointer_reg, bool dst_is_pointer);
-    bool sane_offset(const Cell& cell, const Scalar& s, const char* what);
+    bool sane_offset(const Cell& cell, const Scalar& s, const Cell& named);
     bool pointer_difference(Cell& dst, const Cell& src);
 
     // --- branch.cpp
@@ -446,7 +456,8 @@ private:
         uint64_t length = 0;  // instructions since `parent`
     };
     std::vector<Pending> pending_;
-    std::vector<Checkpoint*> kept_;  // by slot: list heads
+    std::vector<std::vector<Kept>> kept_;  // by slot, oldest first
+    std::unique_ptr<Subsumption> subsumption_;
     std::vector<Checkpoint*> all_checkpoints_;
     uint64_t checkpoints_ = 0;
     uint32_t serial_ = 0;

@@ -29,6 +29,17 @@ CondOp mirrored(CondOp op) {
     return op;
 }
 
+// Any number whose low half is one of `s`.
+Scalar with_low_half_of(const Scalar& s) {
+    Scalar low = Scalar::unknown();
+    low.bits = {s.bits.value & UINT32_MAX, s.bits.mask | ~uint64_t{UINT32_MAX}};
+    low.u32_min = s.u32_min;
+    low.u32_max = s.u32_max;
+    low.s32_min = s.s32_min;
+    low.s32_max = s.s32_max;
+    return sync(low);
+}
+
 bool is_packet_operand(const Cell& cell) {
     return cell.is_packet() || cell.type == CellType::PacketEnd;
 }
@@ -115,7 +126,6 @@ int Analyzer::decide(const Insn& insn, const Cell& dst, const Cell& src) {
 }
 
 void Analyzer::sync_links(State& state, const Cell& known, uint32_t node) {
-    const Scalar value = num(known);
     const uint32_t id = known.id;
     if (id == 0 || (known.flags & flag::kLinkShifted) != 0) return;
     const bool known_zext = (known.flags & flag::kLinkZext) != 0;
@@ -127,24 +137,16 @@ void Analyzer::sync_links(State& state, const Cell& known, uint32_t node) {
             const bool zext = (c.flags & flag::kLinkZext) != 0;
             // Both are the link's value plus a distance, whole or its low half.
             const int64_t distance = int64_t{c.off} - base;
-            Scalar moved = distance == 0
-                               ? value
-                               : add(value, Scalar::constant(static_cast<uint64_t>(distance)));
-            if (zext) {
-                moved = zero_extend(moved, 32);
-            } else if (known_zext) {
-                Scalar low = Scalar::unknown();
-                low.bits = {moved.bits.value & UINT32_MAX, moved.bits.mask | ~uint64_t{UINT32_MAX}};
-                low.u32_min = moved.u32_min;
-                low.u32_max = moved.u32_max;
-                low.s32_min = moved.s32_min;
-                low.s32_max = moved.s32_max;
-                moved = sync(low);
-            }
-            const Scalar now = meet(num(c), moved);
-            if (now.is_bottom()) return;  // the way is dead; the operands themselves say so
-            const uint32_t index = intern(now);
-            if (index == c.scalar) return;
+            uint32_t moved = known.scalar;
+            if (distance != 0)
+                moved = intern(add(num(known), Scalar::constant(static_cast<uint64_t>(distance))));
+            if (zext)
+                moved = pool_.zero_extend(moved, 32);
+            else if (known_zext)
+                moved = intern(with_low_half_of(pool_[moved]));
+            const uint32_t index = pool_.meet(c.scalar, moved);
+            // Bottom: the way is dead; the operands themselves say so.
+            if (index == ScalarPool::kBottom || index == c.scalar) return;
             c.scalar = index;
             c.ref = provenance_.make(c.ref, node);
         });

@@ -6,6 +6,7 @@
 // an open one waits for it: until then it is compared as if every scalar mattered. Elsewhere,
 // coming back to an open state without any change is an infinite loop.
 #include <algorithm>
+#include <cstring>
 
 #include "verifier/analyzer.hpp"
 #include "verifier/each_cell.hpp"
@@ -144,16 +145,14 @@ void Analyzer::path_ends(uint64_t more) {
     longest_ = std::max(longest_, length);
 }
 
-Checkpoint* Analyzer::keep(bool forced) {
+Checkpoint* Analyzer::keep(bool forced, const Shape& shape) {
     auto* kept = new Checkpoint{.state = current_, .parent = parent_};
-    kept->forced = forced;
     kept->serial = ++serial_;
     kept->from_parent = length_;
     length_ = 0;
     if (record_trail_) kept->trail = std::move(trail_), trail_.clear();
     all_checkpoints_.push_back(kept);
-    kept->next = kept_[slot_];
-    kept_[slot_] = kept;
+    kept_[slot_].push_back({shape, kept, 0, 0, forced});
     parent_ = kept;
     ++checkpoints_;
     ++result_.states;
@@ -188,68 +187,78 @@ void Analyzer::wait_for(Checkpoint* open) {
         if (!waits(at) || at->waits_for->serial > open->serial) at->waits_for = open;
 }
 
+// The current state need not be looked at: `kept` covers it. `open`: the state whose paths have not
+// ended, on which the proof waits, or null.
+Analyzer::Visit Analyzer::covered_by(Checkpoint& kept, Checkpoint* open) {
+    subsumption_->link(kept.state, current_, open != nullptr);
+    if (open != nullptr) {
+        wait_for(open);
+        unbounded_ = true;
+    }
+    rest_ = kept.longest;
+    if (options_.log_level >= 2) log_line("%u: safe\n", slot_);
+    return Visit::Pruned;
+}
+
+Analyzer::Visit Analyzer::compare_with(const Kept& entry, bool forced) {
+    Checkpoint& kept = *entry.checkpoint;
+    if (kept.branches == 0) {
+        const bool open = waits(&kept);
+        if (!subsumption_->run(open ? Compare::Range : Compare::Normal, kept.state, current_))
+            return Visit::Continue;
+        return covered_by(kept, open ? kept.waits_for : nullptr);
+    }
+    if (forced) {
+        // Another instance of an asynchronous callback proves nothing.
+        if (kept.state.async_entries != current_.async_entries || !converges(kept) ||
+            !subsumption_->run(Compare::Range, kept.state, current_))
+            return Visit::Continue;
+        return covered_by(kept, &kept);
+    }
+    if (kept.state.may_goto_depth != current_.may_goto_depth ||
+        kept.state.callback_unroll_depth != current_.callback_unroll_depth ||
+        !same_iterator_depths(kept.state, current_) ||
+        !subsumption_->run(Compare::Exact, kept.state, current_))
+        return Visit::Continue;
+    reject(ErrorCode::InfiniteLoop,
+           "infinite loop detected at insn %u: execution "
+           "comes back here and nothing has changed",
+           slot_);
+    return Visit::Failed;
+}
+
 Analyzer::Visit Analyzer::visit(uint32_t slot) {
     const bool forced = force_points_[slot] != 0;
     bool add = forced || (jumps_ - jumps_at_keep_ >= 2 && result_.processed - insns_at_keep_ >= 8);
-    Checkpoint** link = &kept_[slot];
-    if (*link == nullptr && !add) return Visit::Continue;
+    const bool young =
+        !forced && jumps_ - jumps_at_keep_ < 20 && result_.processed - insns_at_keep_ < 100;
+    std::vector<Kept>& list = kept_[slot];
+    if (list.empty() && !add) return Visit::Continue;
     clean(current_);
-    while (*link != nullptr) {
-        Checkpoint* kept = *link;
-        bool hit = false, open = false;
-        if (kept->branches != 0) {
-            if (kept->state.async_entries != current_.async_entries) {
-                // Another instance of an asynchronous callback.
-            } else if (forced) {
-                Subsumption compare(*this, Compare::Range);
-                if (converges(*kept) && compare.run(kept->state, current_)) {
-                    compare.link(kept->state, current_, true);
-                    wait_for(kept);
-                    hit = open = true;
-                }
-            }
-            if (!hit && !forced && kept->state.depth() == current_.depth()) {
-                Subsumption compare(*this, Compare::Exact);
-                if (kept->state.may_goto_depth == current_.may_goto_depth &&
-                    kept->state.callback_unroll_depth == current_.callback_unroll_depth &&
-                    same_iterator_depths(kept->state, current_) &&
-                    compare.run(kept->state, current_)) {
-                    reject(ErrorCode::InfiniteLoop,
-                           "infinite loop detected at insn %u: execution "
-                           "comes back here and nothing has changed",
-                           slot);
-                    return Visit::Failed;
-                }
-                if (jumps_ - jumps_at_keep_ < 20 && result_.processed - insns_at_keep_ < 100)
-                    add = false;
-            }
-        } else {
-            open = waits(kept);
-            Subsumption compare(*this, open ? Compare::Range : Compare::Normal);
-            if (compare.run(kept->state, current_)) {
-                compare.link(kept->state, current_, open);
-                if (open) wait_for(kept->waits_for);
-                hit = true;
-            }
+    const Shape shape = shape_of(current_);
+    // The newest is the likeliest.
+    for (size_t i = list.size(); i-- > 0;) {
+        Kept& kept = list[i];
+        if (kept.shape.may_cover(shape)) {
+            const Visit result = compare_with(kept, forced);
+            if (result == Visit::Pruned) ++kept.hits;
+            if (result != Visit::Continue) return result;
         }
-        if (hit) {
-            if (open) unbounded_ = true;
-            rest_ = kept->longest;
-            ++kept->hits;
-            if (options_.log_level >= 2) log_line("%u: safe\n", slot);
-            return Visit::Pruned;
-        }
+        // A loop's rounds are not all kept.
+        if (add && young && kept.checkpoint->branches != 0 &&
+            kept.checkpoint->state.depth() == current_.depth())
+            add = false;
         // Where no state is added, the rounds of a loop would throw out what later ones need.
-        if (add) ++kept->misses;
-        const uint32_t patience = kept->forced && kept->branches > 0 ? 64 : 6;
-        if (kept->misses > kept->hits * patience + patience) {
-            *link = kept->next;
-            kept->dropped = true;
+        if (!add) continue;
+        ++kept.misses;
+        const uint32_t patience = kept.forced && kept.checkpoint->branches > 0 ? 64 : 6;
+        if (kept.misses > kept.hits * patience + patience) {
+            Checkpoint* dropped = kept.checkpoint;
+            dropped->dropped = true;
             --checkpoints_;
-            if (kept->branches == 0) release(kept);
-            continue;
+            if (dropped->branches == 0) release(dropped);
+            list.erase(list.begin() + static_cast<ptrdiff_t>(i));
         }
-        link = &kept->next;
     }
     if (!add) return Visit::Continue;
     if (checkpoints_ >= options_.budgets.states) {
@@ -258,7 +267,7 @@ Analyzer::Visit Analyzer::visit(uint32_t slot) {
                static_cast<unsigned long long>(options_.budgets.states));
         return Visit::Failed;
     }
-    keep(forced);
+    keep(forced, shape);
     return Visit::Continue;
 }
 
@@ -288,6 +297,17 @@ void Analyzer::clean(State& state) {
     drop_single_links(state);
 }
 
+namespace {
+
+bool is_written(const StackChunk& chunk, unsigned granule) {
+    uint32_t tags = 0;
+    static_assert(kGranule == sizeof tags && static_cast<uint8_t>(Tag::Invalid) == 0);
+    std::memcpy(&tags, chunk.tags.data() + granule * kGranule, sizeof tags);
+    return tags != 0;
+}
+
+}  // namespace
+
 void Analyzer::clean_stack(State& state, unsigned f, const StackMask& live) {
     for (unsigned c = 0; c < kChunks; ++c) {
         const StackChunk* chunk = state.chunk(f, c);
@@ -299,17 +319,12 @@ void Analyzer::clean_stack(State& state, unsigned f, const StackMask& live) {
         const auto is_live = [&](unsigned g) { return (bits >> (15 - g) & 1) != 0; };
         for (unsigned g = 0; g < kChunkGranules; ++g) {
             if (is_live(g)) continue;
+            const bool second_half = g % 2 == 1 && chunk->sizes[g - 1] == 8;
+            if (!second_half && chunk->sizes[g] == 0 && !is_written(*chunk, g)) continue;
             const Tag tag = chunk->tags[g * kGranule];
             if (tag == Tag::Dynptr || tag == Tag::Iterator || tag == Tag::Irq) continue;
-            const unsigned start = g % 2 == 1 && chunk->sizes[g - 1] == 8 ? g - 1 : g;
-            if (chunk->sizes[start] == 8) {
-                if (is_live(start) || is_live(start + 1)) continue;
-            } else {
-                bool written = chunk->sizes[g] != 0;
-                for (unsigned i = 0; i < kGranule; ++i)
-                    written |= chunk->tags[g * kGranule + i] != Tag::Invalid;
-                if (!written) continue;
-            }
+            const unsigned start = second_half ? g - 1 : g;
+            if (chunk->sizes[start] == 8 && (is_live(start) || is_live(start + 1))) continue;
             StackChunk& own = state.own_chunk(f, c);
             chunk = &own;
             const unsigned bytes = own.sizes[start] == 8 ? 8 : kGranule;
@@ -332,9 +347,9 @@ void Analyzer::drop_single_links(State& state) {
             }
         link_counts_.emplace_back(c.id, 1);
     });
-    bool any = false;
-    for (const auto& [id, count] : link_counts_) any |= count == 1;
-    if (!any) return;
+    if (std::none_of(link_counts_.begin(), link_counts_.end(),
+                     [](const auto& link) { return link.second == 1; }))
+        return;
     update_cells(
         state,
         [&](const Cell& c) {

@@ -4,25 +4,27 @@
 
 namespace skep::verifier {
 
-bool Analyzer::sane_offset(const Cell& cell, const Scalar& s, const char* what) {
+// `named`: the pointer, for messages.
+bool Analyzer::sane_offset(const Cell& cell, const Scalar& s, const Cell& named) {
     if (s.is_const()) {
         const auto value = static_cast<int64_t>(s.value());
         if (value >= kMaxVarOff || value <= -kMaxVarOff)
             return reject(
                 ErrorCode::BadPointerArithmetic,
-                "math between %s pointer and %lld is not allowed: offsets stay below 2^29", what,
-                static_cast<long long>(value));
+                "math between %s pointer and %lld is not allowed: offsets stay below 2^29",
+                name_of_cell(named).c_str(), static_cast<long long>(value));
     }
     if (cell.is_pointer() && (cell.off >= kMaxVarOff || cell.off <= -kMaxVarOff))
-        return reject(ErrorCode::BadPointerArithmetic, "%s pointer offset %d is not allowed", what,
-                      cell.off);
+        return reject(ErrorCode::BadPointerArithmetic, "%s pointer offset %d is not allowed",
+                      name_of_cell(named).c_str(), cell.off);
     if (s.smin == INT64_MIN)
         return reject(
             ErrorCode::UnboundedOffset,
-            "math between %s pointer and register with unbounded min value is not allowed", what);
+            "math between %s pointer and register with unbounded min value is not allowed",
+            name_of_cell(named).c_str());
     if (s.smin >= kMaxVarOff || s.smin <= -kMaxVarOff)
         return reject(ErrorCode::UnboundedOffset, "value %lld makes %s pointer be out of bounds",
-                      static_cast<long long>(s.smin), what);
+                      static_cast<long long>(s.smin), name_of_cell(named).c_str());
     return true;
 }
 
@@ -42,7 +44,6 @@ bool Analyzer::pointer_difference(Cell& dst, const Cell& src) {
 
 bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& pointer_cell,
                            const Cell& offset, unsigned pointer_reg, bool dst_is_pointer) {
-    const std::string name = name_of_cell(pointer_cell);
     if (!insn.is64()) {
         if (op == AluOp::Sub && !strict()) {
             dst = number(zero_extend(Scalar::unknown(), 32));
@@ -61,7 +62,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
         if (!extended() || !plain)
             return reject(ErrorCode::PossiblyNull,
                           "R%u pointer arithmetic on %s prohibited, null-check it first",
-                          pointer_reg, name.c_str());
+                          pointer_reg, name_of_cell(pointer_cell).c_str());
         relax("or_null_arithmetic");
     }
     switch (pointer_cell.type) {
@@ -78,11 +79,12 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
         case CellType::TcpSock:
         case CellType::XdpSock:
             return reject(ErrorCode::BadPointerArithmetic,
-                          "R%u pointer arithmetic on %s prohibited", pointer_reg, name.c_str());
+                          "R%u pointer arithmetic on %s prohibited", pointer_reg,
+                          name_of_cell(pointer_cell).c_str());
         default: break;
     }
-    if (!sane_offset(offset, s, name.c_str())) return false;
-    if (!sane_offset(pointer_cell, num(pointer_cell), name.c_str())) return false;
+    if (!sane_offset(offset, s, pointer_cell)) return false;
+    if (!sane_offset(pointer_cell, num(pointer_cell), pointer_cell)) return false;
 
     Cell out = pointer_cell;
     const int64_t delta = s.is_const() ? static_cast<int64_t>(s.value()) : 0;
@@ -93,7 +95,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
                 out.off = static_cast<int32_t>(off);
                 break;
             }
-            out.scalar = intern(add(num(pointer_cell), s));
+            out.scalar = pool_.transfer(insn, pointer_cell.scalar, offset.scalar);
             if (out.is_packet()) {
                 out.id = fresh_id();
                 out.object = 0;
@@ -113,7 +115,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
                 out.off = static_cast<int32_t>(off);
                 break;
             }
-            out.scalar = intern(sub(num(pointer_cell), s));
+            out.scalar = pool_.transfer(insn, pointer_cell.scalar, offset.scalar);
             if (out.is_packet()) {
                 out.id = fresh_id();
                 if (s.smin < 0) {
@@ -132,7 +134,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
             return reject(ErrorCode::BadPointerArithmetic,
                           "R%u pointer arithmetic with this operator prohibited", insn.dst);
     }
-    if (!sane_offset(out, num(out), name.c_str())) return false;
+    if (!sane_offset(out, num(out), pointer_cell)) return false;
     dst = out;
     return true;
 }

@@ -109,12 +109,12 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
                 out = loaded(size);
                 return true;
             }
-            const Scalar moved = b == start ? num(cell)
-                                            : alu(AluOp::Rsh, true, false, num(cell),
-                                                  Scalar::constant((b - start) * 8));
-            const Scalar part = zero_extend(moved, size * 8);
-            const bool same = b == start && part == num(cell);
-            out = number(part, cell.ref);
+            const uint32_t moved = b == start ? cell.scalar
+                                              : intern(alu(AluOp::Rsh, true, false, num(cell),
+                                                           Scalar::constant((b - start) * 8)));
+            const uint32_t part = pool_.zero_extend(moved, size * 8);
+            const bool same = b == start && part == cell.scalar;
+            out = interned(part, cell.ref);
             if (same) out.id = cell.id, out.off = cell.off, out.flags = cell.flags;
             return true;
         }
@@ -164,6 +164,12 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
 }
 
 bool Analyzer::spoil(unsigned frame, int low, int high) {
+    const auto [first, from] = stack_byte(low);
+    if (stack_byte(high - 1).chunk == first) {
+        const StackChunk* chunk = st().chunk(frame, first);
+        const auto* tags = chunk == nullptr ? nullptr : chunk->tags.data() + from;
+        if (tags == nullptr || std::none_of(tags, tags + (high - low), is_special)) return true;
+    }
     for (int off = low; off < high; ++off) {
         const auto [c, b] = stack_byte(off);
         const StackChunk* chunk = st().chunk(frame, c);
@@ -197,10 +203,8 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
     if (value != nullptr && keeps && (size != 8 || b % 8 == 0)) {
         Cell cell = *value;
         if (cell.is_scalar() && size < 8) {
-            const Scalar cut = zero_extend(num(cell), size * 8);
-            if (!(cut == num(cell))) {
-                cell = number(cut, cell.ref);
-            }
+            const uint32_t cut = pool_.zero_extend(cell.scalar, size * 8);
+            if (cut != cell.scalar) cell = interned(cut, cell.ref);
         }
         if (extended() && cell.is_scalar() && num(cell).is_const(0) && value->ref == 0) {
             tag = Tag::Zero;

@@ -56,8 +56,16 @@ StackChunk* Arena::make_chunk() {
 }
 
 StackChunk* Arena::copy_chunk(const StackChunk& from) {
-    StackChunk* chunk = make_chunk();
-    *chunk = from;
+    StackChunk* chunk = nullptr;
+    if (!free_chunks_.empty()) {
+        chunk = free_chunks_.back();
+        free_chunks_.pop_back();
+        *chunk = from;
+    } else {
+        chunk = new StackChunk(from);
+        all_chunks_.push_back(chunk);
+    }
+    bytes_ += sizeof(StackChunk);
     chunk->refs = 1;
     return chunk;
 }

@@ -24,15 +24,19 @@ bool Analyzer::write_reg(unsigned reg) {
 }
 
 Cell Analyzer::number(const Scalar& s, uint32_t from, uint32_t from2) {
+    return interned(intern(s), from, from2);
+}
+
+Cell Analyzer::interned(uint32_t index, uint32_t from, uint32_t from2) {
     Cell cell;
     cell.type = CellType::Scalar;
-    cell.scalar = intern(s);
+    cell.scalar = index;
     cell.ref = provenance_.make(from, from2);
     return cell;
 }
 
 Cell Analyzer::loaded(unsigned size) {
-    return size == 8 ? unknown() : number(zero_extend(Scalar::unknown(), size * 8));
+    return size == 8 ? unknown() : interned(pool_.zero_extend(ScalarPool::kUnknown, size * 8));
 }
 
 Cell Analyzer::pointer(CellType type, uint8_t flags, uint16_t object) {
@@ -95,8 +99,8 @@ bool Analyzer::step_mov(const Insn& insn) {
     if (!write_reg(insn.dst)) return false;
     st().slot = slot_ + 1;
     if (insn.is_imm) {
-        set_reg(insn.dst, number(transfer(insn, Scalar::unknown(),
-                                          Scalar::constant(static_cast<uint64_t>(insn.imm)))));
+        set_reg(insn.dst, interned(pool_.transfer(insn, ScalarPool::kUnknown,
+                                                  const_index(static_cast<uint64_t>(insn.imm)))));
         return true;
     }
     Cell& src = own_reg(insn.src);
@@ -117,9 +121,8 @@ bool Analyzer::step_mov(const Insn& insn) {
         return true;
     }
     const Scalar& before = num(src);
-    const Scalar after = transfer(insn, Scalar::unknown(), before);
-    Cell out = number(after, src.ref);
-    if (after == before) {
+    Cell out = interned(pool_.transfer(insn, ScalarPool::kUnknown, src.scalar), src.ref);
+    if (out.scalar == src.scalar) {
         // All values survive the extension: it is an equal copy.
         const bool unchanged = insn.sext != 0 ? before.smin >= -(int64_t{1} << (insn.sext - 1)) &&
                                                     before.smax < int64_t{1} << (insn.sext - 1) &&
@@ -229,7 +232,7 @@ bool Analyzer::step_unary(const Insn& insn) {
         dst = number(transfer(insn, Scalar::unknown(), Scalar::unknown()));
         return true;
     }
-    dst = number(transfer(insn, num(dst), num(dst)), dst.ref);
+    dst = interned(pool_.transfer(insn, dst.scalar, dst.scalar), dst.ref);
     return true;
 }
 

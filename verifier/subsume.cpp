@@ -172,7 +172,8 @@ bool Subsumption::holds(const State& g, const State& s) {
     return true;
 }
 
-bool Subsumption::run(const State& g, const State& s) {
+bool Subsumption::run(Compare compare, const State& g, const State& s) {
+    compare_ = compare;
     ids_.clear();
     rests_on_.clear();
     if (g.depth() != s.depth() || g.rcu_depth != s.rcu_depth ||

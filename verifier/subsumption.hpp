@@ -10,10 +10,10 @@ namespace skep::verifier {
 
 class Subsumption {
 public:
-    Subsumption(Analyzer& analyzer, Compare compare) : a_(analyzer), compare_(compare) {}
+    explicit Subsumption(Analyzer& analyzer) : a_(analyzer) {}
 
     // Whether `general` covers `special`.
-    bool run(const State& general, const State& special);
+    bool run(Compare compare, const State& general, const State& special);
     // After run() said yes: what a proof needs of `general` it now needs of `special`. `open`: the
     // proof from `general` on is not complete yet.
     void link(const State& general, const State& special, bool open);
@@ -29,7 +29,7 @@ private:
     bool holds(const State& g, const State& s);
 
     Analyzer& a_;
-    Compare compare_;
+    Compare compare_ = Compare::Normal;
     std::vector<std::pair<uint32_t, uint32_t>> ids_;
     std::vector<uint32_t> rests_on_;  // provenance of values whose being 0 was used
 };

@@ -8,6 +8,7 @@
 #include "verifier/call_info.hpp"
 #include "verifier/kfunc_call.hpp"
 #include "verifier/observer.hpp"
+#include "verifier/subsumption.hpp"
 #include "vm/base/os.hpp"
 
 namespace skep {
@@ -64,7 +65,8 @@ Analyzer::Analyzer(const Program& program, const AnalyzeOptions& options)
     branch_seen_.assign(slots, 0);
     reached_.assign(slots, 0);
     call_seen_.assign(slots, 0);
-    kept_.assign(slots, nullptr);
+    kept_.resize(slots);
+    subsumption_ = std::make_unique<Subsumption>(*this);
     facts_.assign(slots, SlotFact{});
     frame_bytes_.assign(program.subprograms.size(), 0);
     global_state_.assign(program.subprograms.size(), 0);
