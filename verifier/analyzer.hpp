@@ -79,7 +79,8 @@ struct Checkpoint {
     // change until that one is done.
     Checkpoint* waits_for = nullptr;
     uint32_t serial = 0;
-    bool dropped = false;  // no longer in its slot's list
+    bool reads_packet_start = false;  // a path from here gets a second witness of where it is
+    bool dropped = false;             // no longer in its slot's list
     std::vector<uint32_t> trail;
     uint64_t from_parent = 0;  // instructions between the parent and this
     uint64_t longest = 0;      // instructions of the longest path from here that ended
@@ -148,6 +149,8 @@ private:
     void clean_stack(State& state, unsigned frame, const StackMask& live);
     void drop_single_links(State& state);
     bool waits(Checkpoint* checkpoint);
+    void note_packet_start();
+    bool has_packet_pointer() const;
     void wait_for(Checkpoint* open);
     bool entry_arguments(State& state);
     void find_prune_points();
@@ -480,10 +483,11 @@ private:
     std::vector<std::pair<uint32_t, uint32_t>> link_counts_;
     std::vector<uint32_t> trail_;  // branches since the last kept state: slot * 2 + taken
     bool record_trail_ = false;
-    uint64_t length_ = 0;     // instructions since parent_
-    uint64_t rest_ = 0;       // of the state that pruned the path
-    uint64_t longest_ = 0;    // path of the entry function
-    bool unbounded_ = false;  // rounds converged: paths have no longest one
+    uint64_t length_ = 0;             // instructions since parent_
+    uint64_t rest_ = 0;               // of the state that pruned the path
+    uint64_t longest_ = 0;            // path of the entry function
+    bool unbounded_ = false;          // rounds converged: paths have no longest one
+    bool packet_steps_back_ = false;  // a packet pointer was moved towards the start, or read there
     bool verifying_global_ = false;
     bool helper_access_ = false;
 };

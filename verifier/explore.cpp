@@ -6,6 +6,7 @@
 // an open one waits for it: until then it is compared as if every scalar mattered. Elsewhere,
 // coming back to an open state without any change is an infinite loop.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "verifier/analyzer.hpp"
@@ -177,9 +178,35 @@ Checkpoint* Analyzer::previous_round() {
 
 // Whether a path from `checkpoint` ended in a state that is still open.
 bool Analyzer::waits(Checkpoint* checkpoint) {
-    while (checkpoint->waits_for != nullptr && checkpoint->waits_for->branches == 0)
+    while (checkpoint->waits_for != nullptr && checkpoint->waits_for->branches == 0) {
+        checkpoint->reads_packet_start |= checkpoint->waits_for->reads_packet_start;
         checkpoint->waits_for = checkpoint->waits_for->waits_for;
+    }
     return checkpoint->waits_for != nullptr;
+}
+
+// Whether another pointer that counts from the packet's start is alive while slot_ loads one.
+bool Analyzer::has_packet_pointer() const {
+    const auto counts = [](const Cell& c) { return c.is_packet() && c.id == 0; };
+    const auto live =
+        static_cast<uint16_t>(liveness_->registers_before(slot_ + 1) & ~(1u << insn_at(slot_).dst));
+    for (unsigned r = 0; r < kFramePointer; ++r)
+        if ((live >> r & 1) != 0 && counts(current_.reg(r))) return true;
+    bool found = false;
+    for (unsigned f = 0; f < current_.depth(); ++f) {
+        if (f + 1 != current_.depth())
+            for (unsigned r = 6; r < kFramePointer; ++r) found |= counts(current_.frame(f).regs[r]);
+        for (unsigned c = 0; c < kChunks; ++c)
+            if (const StackChunk* chunk = current_.chunk(f, c); chunk != nullptr)
+                each_spill(*chunk, [&](unsigned g) { found |= counts(chunk->cells[g]); });
+    }
+    return found;
+}
+
+// The current path tells where the packet's start lies from its other pointers.
+void Analyzer::note_packet_start() {
+    for (Checkpoint* at = parent_; at != nullptr && !at->reads_packet_start; at = at->parent)
+        at->reads_packet_start = true;
 }
 
 void Analyzer::wait_for(Checkpoint* open) {
@@ -196,6 +223,7 @@ Analyzer::Visit Analyzer::covered_by(Checkpoint& kept, Checkpoint* open) {
         unbounded_ = true;
     }
     rest_ = kept.longest;
+    if (kept.reads_packet_start) note_packet_start();
     if (options_.log_level >= 2) log_line("%u: safe\n", slot_);
     return Visit::Pruned;
 }
@@ -204,21 +232,21 @@ Analyzer::Visit Analyzer::compare_with(const Kept& entry, bool forced) {
     Checkpoint& kept = *entry.checkpoint;
     if (kept.branches == 0) {
         const bool open = waits(&kept);
-        if (!subsumption_->run(open ? Compare::Range : Compare::Normal, kept.state, current_))
+        if (!subsumption_->run(open ? Compare::Range : Compare::Normal, kept, current_))
             return Visit::Continue;
         return covered_by(kept, open ? kept.waits_for : nullptr);
     }
     if (forced) {
         // Another instance of an asynchronous callback proves nothing.
         if (kept.state.async_entries != current_.async_entries || !converges(kept) ||
-            !subsumption_->run(Compare::Range, kept.state, current_))
+            !subsumption_->run(Compare::Range, kept, current_))
             return Visit::Continue;
         return covered_by(kept, &kept);
     }
     if (kept.state.may_goto_depth != current_.may_goto_depth ||
         kept.state.callback_unroll_depth != current_.callback_unroll_depth ||
         !same_iterator_depths(kept.state, current_) ||
-        !subsumption_->run(Compare::Exact, kept.state, current_))
+        !subsumption_->run(Compare::Exact, kept, current_))
         return Visit::Continue;
     reject(ErrorCode::InfiniteLoop,
            "infinite loop detected at insn %u: execution "
@@ -335,8 +363,33 @@ void Analyzer::clean_stack(State& state, unsigned f, const StackMask& live) {
     }
 }
 
+namespace {
+
+// Counted by the last bits of ids: exact unless two ids share them, then it says yes.
+bool has_single_link(const State& state) {
+    constexpr unsigned kBuckets = 64;
+    uint64_t once = 0, twice = 0, shared = 0;
+    std::array<uint32_t, kBuckets> first;
+    visit_cells(state, [&](const Cell& c) {
+        if (!c.is_scalar() || c.id == 0) return;
+        const unsigned bucket = c.id % kBuckets;
+        const uint64_t bit = uint64_t{1} << bucket;
+        if ((once & bit) == 0) {
+            once |= bit;
+            first[bucket] = c.id;
+        } else {
+            twice |= bit;
+            if (first[bucket] != c.id) shared |= bit;
+        }
+    });
+    return (once & ~twice) != 0 || shared != 0;
+}
+
+}  // namespace
+
 // A link that only one cell has says nothing.
 void Analyzer::drop_single_links(State& state) {
+    if (!has_single_link(state)) return;
     link_counts_.clear();
     visit_cells(state, [&](const Cell& c) {
         if (!c.is_scalar() || c.id == 0) return;

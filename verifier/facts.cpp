@@ -64,7 +64,11 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
         static_cast<int32_t>(off + (fixed ? static_cast<int64_t>(num(cell).value()) : 0));
     const Tnum bits = tnum_add(num(cell).bits, tnum_const<uint64_t>(static_cast<uint64_t>(off)));
     const uint64_t low = bits.value | bits.mask;
-    const auto align = static_cast<uint8_t>(low == 0 ? 3 : std::min(3, std::countr_zero(low)));
+    // Where a packet starts is not known, and pruning lets pointers into it move.
+    const bool in_packet = memory == Memory::Packet || memory == Memory::PacketMeta;
+    const auto align = static_cast<uint8_t>(in_packet  ? 0
+                                            : low == 0 ? 3
+                                                       : std::min(3, std::countr_zero(low)));
     // Every access that the search lets pass is proven, but for buffers, whose size only their
     // owner knows, and objects that are reached in their own way and meet something else.
     const bool proven = memory != Memory::Buffer && memory != Memory::Arena;

@@ -222,6 +222,10 @@ bool Analyzer::access_context(const Cell& cell, unsigned reg, int32_t off, unsig
 }
 
 Cell Analyzer::context_value(const CtxField& field, unsigned size) {
+    if (field.kind == CtxFieldKind::PacketStart || field.kind == CtxFieldKind::PacketMeta ||
+        field.kind == CtxFieldKind::BufferPtr) {
+        if (has_packet_pointer()) note_packet_start();
+    }
     switch (field.kind) {
         case CtxFieldKind::Scalar: return loaded(size);
         case CtxFieldKind::PacketStart: return pointer(CellType::Packet);
@@ -309,6 +313,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
                               std::string(program_.type->name).c_str());
             if (store && strict() && value != nullptr && value->is_pointer())
                 return reject(ErrorCode::PointerLeak, "a pointer would leak into the packet");
+            if (off < 0) packet_steps_back_ = true;
             ok = check_packet(cell, reg, at, size, false);
             if (ok && out != nullptr) *out = loaded(size);
             break;

@@ -86,6 +86,8 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
     if (!sane_offset(offset, s, pointer_cell)) return false;
     if (!sane_offset(pointer_cell, num(pointer_cell), pointer_cell)) return false;
 
+    if (pointer_cell.is_packet() && (op == AluOp::Sub ? s.smax > 0 : s.smin < 0))
+        packet_steps_back_ = true;
     Cell out = pointer_cell;
     const int64_t delta = s.is_const() ? static_cast<int64_t>(s.value()) : 0;
     switch (op) {

@@ -38,8 +38,10 @@ inline Shape shape_of(const State& state) {
         out.kinds |= uint64_t{static_cast<uint8_t>(cell.type) | (nullable ? 1u << 5 : 0)} << at;
         out.kinds_mask |= uint64_t{kField} << at;
         if (!cell.is_pointer()) continue;
-        const uint32_t object = cell.is_packet() ? 0 : cell.object;
-        const uint32_t place = mixed(static_cast<uint32_t>(cell.off) ^ object << 20 ^ object);
+        // Pointers into the packet may be further in.
+        if (cell.is_packet()) continue;
+        const uint32_t place =
+            mixed(static_cast<uint32_t>(cell.off) ^ uint32_t{cell.object} << 20 ^ cell.object);
         out.places |= uint64_t{place >> (32 - kBits)} << at;
         out.places_mask |= uint64_t{kField} << at;
     }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "verifier/analyzer.hpp"
+#include "verifier/each_cell.hpp"
 #include "verifier/subsumption.hpp"
 
 namespace skep::verifier {
@@ -35,18 +36,49 @@ bool Subsumption::scalar(const Cell& g, const Cell& s) {
            same_id(g.id, s.id);
 }
 
+// Pointers into the packet say where they are, and how much is readable, from a common base. All
+// that is done with them compares them with each other and with the packet's end. So if in `s` all
+// those of one base lie the same distance further in, and as much is readable from there on, `s`
+// can do nothing that `g` cannot: the base may as well be there. The same goes for the other
+// direction, as long as nothing steps back from a pointer, over the base. Bases with an id have no
+// other witness; the start of the packet (id 0) can be had anew, which run() looks into.
+bool Subsumption::packet(const Cell& g, const Cell& s) {
+    if (g.flags != s.flags || !same_id(g.id, s.id)) return false;
+    const bool exact = compare_ == Compare::Exact;
+    if (exact ? g.scalar != s.scalar : !a_.pool_.covers(g.scalar, s.scalar)) return false;
+    if (exact) return g.off == s.off && g.object == s.object;
+    const int32_t distance = s.off - g.off;
+    constexpr auto kFar = static_cast<int32_t>(kMaxPacketOff);
+    if (distance > kFar || distance < -kFar) return false;
+    if (distance < 0 && (s.off < 0 || a_.packet_steps_back_)) return false;
+    if (distance != 0 && (compare_ != Compare::Normal || g.type != CellType::Packet)) return false;
+    if (g.object != 0 && s.object < g.object + distance) return false;
+    if (g.id == 0 && distance != 0) start_moved_ = true;
+    for (const auto& [id, moved] : moved_)
+        if (id == g.id) return moved == distance;
+    moved_.emplace_back(g.id, distance);
+    return true;
+}
+
+// Whether a path from the state on finds the packet's start again, or may have measured from it.
+bool Subsumption::knows_packet_start(const Checkpoint& kept) const {
+    bool knows = kept.reads_packet_start;
+    visit_cells(kept.state, [&](const Cell& c) {
+        knows |= c.type == CellType::PacketMeta ||
+                 (c.is_scalar() && (c.flags & flag::kPacketLength) != 0);
+    });
+    return knows;
+}
+
 bool Subsumption::cell(const Cell& g, const Cell& s) {
     if (g.type == CellType::NotInit) return compare_ != Compare::Exact || s.type == g.type;
     if (g.type != s.type) return false;
     if (g.is_scalar()) return scalar(g, s);
+    if (g.is_packet()) return packet(g, s);
     if (g.off != s.off || g.flags != s.flags) return false;
     if (!same_id(g.ref, s.ref)) return false;
     if (compare_ == Compare::Exact ? g.scalar != s.scalar : !a_.pool_.covers(g.scalar, s.scalar))
         return false;
-    if (g.is_packet()) {
-        if (compare_ == Compare::Exact ? g.object != s.object : g.object > s.object) return false;
-        return g.id == 0 ? s.id == 0 : same_id(g.id, s.id);
-    }
     if (g.object != s.object) return false;
     return same_id(g.id, s.id);
 }
@@ -113,7 +145,7 @@ bool Subsumption::chunk(const StackChunk* g, const StackChunk* s) {
             if (g->sizes[i] == 0) continue;
             const Cell& c = g->cells[i];
             if (c.is_scalar() ? compare_ == Compare::Normal && !a_.provenance_.is_precise(c.ref)
-                              : c.ref == 0 && c.id == 0)
+                              : c.ref == 0 && c.id == 0 && !c.is_packet())
                 continue;
             if (!cell(c, c)) return false;
         }
@@ -172,10 +204,13 @@ bool Subsumption::holds(const State& g, const State& s) {
     return true;
 }
 
-bool Subsumption::run(Compare compare, const State& g, const State& s) {
+bool Subsumption::run(Compare compare, const Checkpoint& general, const State& s) {
+    const State& g = general.state;
     compare_ = compare;
     ids_.clear();
     rests_on_.clear();
+    moved_.clear();
+    start_moved_ = false;
     if (g.depth() != s.depth() || g.rcu_depth != s.rcu_depth ||
         g.preempt_depth != s.preempt_depth || g.in_sleepable != s.in_sleepable)
         return false;
@@ -197,7 +232,7 @@ bool Subsumption::run(Compare compare, const State& g, const State& s) {
         for (unsigned c = 0; c < kChunks; ++c)
             if (!chunk(a.chunks[c], b.chunks[c])) return false;
     }
-    return true;
+    return !start_moved_ || !knows_packet_start(general);
 }
 
 void Subsumption::link(const State& g, const State& s, bool open) {

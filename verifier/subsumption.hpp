@@ -12,8 +12,8 @@ class Subsumption {
 public:
     explicit Subsumption(Analyzer& analyzer) : a_(analyzer) {}
 
-    // Whether `general` covers `special`.
-    bool run(Compare compare, const State& general, const State& special);
+    // Whether the state of `general` covers `special`.
+    bool run(Compare compare, const Checkpoint& general, const State& special);
     // After run() said yes: what a proof needs of `general` it now needs of `special`. `open`: the
     // proof from `general` on is not complete yet.
     void link(const State& general, const State& special, bool open);
@@ -22,6 +22,8 @@ private:
     bool same_id(uint32_t g, uint32_t s);
     bool scalar(const Cell& g, const Cell& s);
     bool cell(const Cell& g, const Cell& s);
+    bool packet(const Cell& g, const Cell& s);
+    bool knows_packet_start(const Checkpoint& kept) const;
     bool any_number(const StackChunk* s, unsigned b, unsigned size);
     bool zero_byte(const StackChunk* s, unsigned b);
     bool spill(const StackChunk& g, const StackChunk* s, unsigned granule);
@@ -31,6 +33,8 @@ private:
     Analyzer& a_;
     Compare compare_ = Compare::Normal;
     std::vector<std::pair<uint32_t, uint32_t>> ids_;
+    std::vector<std::pair<uint32_t, int32_t>> moved_;  // packet id of the general state, how far
+    bool start_moved_ = false;
     std::vector<uint32_t> rests_on_;  // provenance of values whose being 0 was used
 };
 
