@@ -16,10 +16,13 @@
 namespace skep::bench {
 namespace {
 
-std::vector<RawInsn> slots_of(const uint8_t* begin, const uint8_t* end) {
+// Calls: what the build extracted is the whole object.
+Kernel kernel_of(std::string_view name, Group group, uint64_t (*native)(uint8_t*, uint64_t),
+                 const uint8_t* begin, const uint8_t* end) {
+    if (group == Group::Calls) return {name, group, native, {}, {begin, end}};
     std::vector<RawInsn> slots(static_cast<size_t>(end - begin) / sizeof(RawInsn));
     std::memcpy(slots.data(), begin, slots.size() * sizeof(RawInsn));
-    return slots;
+    return {name, group, native, std::move(slots), {}};
 }
 
 }  // namespace
@@ -27,7 +30,7 @@ std::vector<RawInsn> slots_of(const uint8_t* begin, const uint8_t* end) {
 std::vector<Kernel> kernels() {
     return {
 #define SKEP_KERNEL(name, group) \
-    {#name, Group::group, native_##name, slots_of(skep_bpf_##name, skep_bpf_##name##_end)},
+    kernel_of(#name, Group::group, native_##name, skep_bpf_##name, skep_bpf_##name##_end),
 #include "bench/kernels.def"
     };
 }

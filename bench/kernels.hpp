@@ -13,13 +13,15 @@ namespace skep::bench {
 
 inline constexpr size_t kMemoryBytes = 4096;  // SIZE of kernels/kernel.h
 
-enum class Group : uint8_t { Compute, Copy };
+enum class Group : uint8_t { Compute, Calls, Copy };
 
 struct Kernel {
     std::string_view name;
     Group group;
     uint64_t (*native)(uint8_t* mem, uint64_t len);
     std::vector<RawInsn> slots;
+    // Calls: the object, whose only program it is.
+    std::span<const uint8_t> object = {};
 };
 
 // All kernels; built once by the caller.

@@ -36,6 +36,7 @@ void HelperEnv::packet_changed() noexcept {
     region.lo = region::kPacketBase + static_cast<uint32_t>(p.data_meta - p.head);
     region.readable = static_cast<uint64_t>(p.data_end - p.data_meta);
     region.writable = packet_writable ? region.readable : 0;
+    update_row(region::kPacket);
 }
 
 bool HelperEnv::hold(const LedgerEntry& entry) noexcept {

@@ -36,6 +36,27 @@ struct Region {
 };
 static_assert(sizeof(Region) == 32);
 
+// A region as native code checks it against an access that is expected to lie there: with
+// distance = address - start (modulo 2^64), w bytes are allowed iff distance < read[log2 w] or
+// write[log2 w], and then lie at host address `address + delta`. read[0] and write[0] are the
+// region's sizes. All zero: nothing is allowed.
+struct RegionRow {
+    uint64_t start = 0;
+    uint64_t delta = 0;
+    uint64_t read[4] = {};
+    uint64_t write[4] = {};
+
+    void set(uint64_t guest_start, const Region& region) noexcept {
+        start = guest_start;
+        delta = reinterpret_cast<uintptr_t>(region.base) - guest_start;
+        for (unsigned k = 0; k < 4; ++k) {
+            const uint64_t beyond = (uint64_t{1} << k) - 1;
+            read[k] = region.readable > beyond ? region.readable - beyond : 0;
+            write[k] = region.writable > beyond ? region.writable - beyond : 0;
+        }
+    }
+};
+
 enum class RegionKind : uint32_t {
     None,     // nothing: every access traps
     Memory,   // plain bytes
@@ -91,21 +112,11 @@ struct HelperEnv {
     // Units left of the current quantum; charged before the thing that costs happens. Below zero:
     // refill() takes the next quantum from `fuel_reserve` and polls the interrupt flag, or traps.
     int64_t fuel = 0;
-    uint64_t stack_top = 0;          // r10 of the current frame: host or guest address by mode
+    uint64_t fuel_reserve = 0;  // units beyond the current quantum
+    uint64_t may_goto_left = 0;
     void* ctx = nullptr;             // host struct of the context
     PacketBuffer* packet = nullptr;  // null for programs without a packet
-    const CtxLayout* layout = nullptr;
-    Region* regions = nullptr;  // sandbox: kFirstMap run regions, then one per map
-    uint32_t region_count = 0;
-    unsigned cpu = 0;         // the run's CPU slot
-    uint32_t tail_calls = 0;  // taken so far
-    uint32_t depth = 0;       // local calls and callbacks open
-    TrapCode trap = TrapCode::None;
-    bool sandbox = false;  // addresses in registers are guest addresses
-    bool packet_writable = false;
-    uint32_t trap_slot = 0;
-    uint64_t may_goto_left = 0;
-    uint64_t fuel_reserve = 0;  // units beyond the current quantum
+    uint64_t stack_top = 0;          // r10 of the current frame: host or guest address by mode
 
     // Native code only. The stack pointer of the innermost entry from C++; r10 of the frame that is
     // entered, as a host address, and what makes it a guest address; the slot that traps or calls a
@@ -116,22 +127,40 @@ struct HelperEnv {
     uint32_t native_slot = 0;
     uint32_t native_ended = 0;
 
-    const Services* services = nullptr;
-    const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
-    std::span<Map* const> maps;                        // of the program, by map index
-    const void* image = nullptr;                       // vm/run: the Image that is running
-    const TailTarget* tail_target = nullptr;           // set by a tail call that succeeded
-    void* user = nullptr;                              // the host's pointer, for its own helpers
-
+    // Zero at the start of every run; together, so that few stores do it. depth and nesting are 1
+    // while the program's own frame is open.
+    const TailTarget* tail_target = nullptr;  // set by a tail call that succeeded
     // Redirect helpers leave their target here for the host to act on.
     struct Redirect {
         Map* map = nullptr;
         uint64_t key = 0;  // map key, or interface index without a map
         uint64_t flags = 0;
     } redirect;
+    int64_t retval = 0;         // cgroup programs: what the system call will return
+    uint32_t tail_calls = 0;    // taken so far
+    uint32_t depth = 0;         // local calls and callbacks open
+    uint32_t ledger_count = 0;  // used entries of `ledger`
+    uint32_t scratch_used = 0;
+    uint32_t open_frames = 0;  // vm/run: local frames of the interpreter
+    uint32_t nesting = 0;      // vm/run: interpreters and native code on the native stack
+    TrapCode trap = TrapCode::None;
+
+    bool sandbox = false;  // addresses in registers are guest addresses
+    bool packet_writable = false;
+    uint32_t trap_slot = 0;
+    unsigned cpu = 0;  // the run's CPU slot
+    uint32_t region_count = 0;
+    Region* regions = nullptr;  // sandbox: kFirstMap run regions, then one per map
+    RegionRow rows[3];          // sandbox: of regions kPacket, kStack, kContext (type raw)
+    const CtxLayout* layout = nullptr;
+
+    const Services* services = nullptr;
+    const std::atomic<uint32_t>* interrupt = nullptr;  // sticky; non-zero: stop
+    std::span<Map* const> maps;                        // of the program, by map index
+    const void* image = nullptr;                       // vm/run: the Image that is running
+    void* user = nullptr;                              // the host's pointer, for its own helpers
 
     LedgerEntry ledger[kLedgerSize];
-    uint32_t ledger_count = 0;
 
     // What the engine answers for helpers. `find_function`: the subprogram that starts at a slot of
     // the running image, or null. `find_program`: what a slot of a program array leads to, or null.
@@ -142,14 +171,12 @@ struct HelperEnv {
     // The guest stack, all frames: what verified programs may hand to probe_read by host address.
     const std::byte* stack_memory = nullptr;
     uint64_t stack_bytes = 0;
-    int64_t retval = 0;  // cgroup programs: what the system call will return
     uint64_t attach_cookie = 0;
 
     // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory
     // that helpers lend to callbacks (keys of for_each_map_elem).
     Map* dynamic_maps[region::kFirstMap - region::kFirstDynamic] = {};
     uint32_t dynamic_count = 0;
-    uint32_t scratch_used = 0;
     alignas(8) std::byte scratch[4096];
 
     // Charges `units`; false if the run is out of fuel or interrupted (trap is set).
@@ -170,6 +197,10 @@ struct HelperEnv {
     // Ends the run: the engine leaves after the helper returned. Keeps the first trap.
     void fail(TrapCode code) noexcept {
         if (trap == TrapCode::None) trap = code;
+    }
+    // After a change of region `number` <= kContext.
+    void update_row(uint32_t number) noexcept {
+        rows[number].set(guest_address(number, regions[number].lo), regions[number]);
     }
     // Called by helpers that moved the packet's bounds: refreshes region::kPacket.
     void packet_changed() noexcept;

@@ -1,10 +1,12 @@
 #include "jit/jit.hpp"
 
+#include <algorithm>
 #include <asmjit/core.h>
 #include <cstring>
 
 #include "jit/masm_a64.hpp"
 #include "jit/masm_x64.hpp"
+#include "jit/observe.hpp"
 #include "jit/translate.hpp"
 #include "vm/base/os.hpp"
 #include "vm/base/try.hpp"
@@ -66,6 +68,8 @@ struct EntryPoint {
 struct Translated {
     std::vector<EntryPoint> entries;
     std::vector<CodePosition> positions;
+    std::vector<uint32_t> functions;  // by subprogram, and where the last one ends
+    bool bare = false;
 };
 
 template <class M>
@@ -85,29 +89,33 @@ Result<Translated> translate(asmjit::CodeHolder& holder, const FirstError& error
         out.entries.push_back({entry.subprogram, masm.label_position(entry.label)});
     }
     out.positions = translator.positions();
+    out.functions = translator.function_offsets();
+    out.bare = translator.is_bare();
     return out;
 }
-
-using EntryFunction = uint64_t (*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, HelperEnv*);
 
 class NativeCode final : public Code {
 public:
     NativeCode(const Image& image, CodePages pages, const std::byte* start, size_t bytes,
-               const Translated& translated)
+               Translated translated)
         : image_(&image),
           pages_(std::move(pages)),
+          start_(start),
           bytes_(bytes),
+          positions_(std::move(translated.positions)),
           entries_(image.functions.size(), nullptr) {
         for (const EntryPoint& e : translated.entries) {
             const std::byte* address = start + e.offset;
             std::memcpy(&entries_[e.subprogram], &address, sizeof(address));
         }
+        direct_ = entries_[0];
+        bare_ = translated.bare;
     }
 
     CallResult enter(HelperEnv& env, uint32_t subprogram,
                      const uint64_t (&args)[5]) const noexcept override {
         RunArea& area = static_cast<RunArea&>(env);
-        const EntryFunction entry = entries_[subprogram];
+        const Entry entry = entries_[subprogram];
         EnteredFrame frame(area, image_->frames[subprogram]);
         if (entry == nullptr) area.fail(TrapCode::BadArgument);
         if (area.trap != TrapCode::None) {
@@ -124,13 +132,46 @@ public:
     }
 
     size_t native_bytes() const noexcept override { return bytes_; }
+    void keep(std::unique_ptr<GdbObject> object) { gdb_object_ = std::move(object); }
+
+    uint32_t slot_at(const void* pc) const noexcept override {
+        const auto distance = reinterpret_cast<uintptr_t>(pc) - reinterpret_cast<uintptr_t>(start_);
+        if (distance >= bytes_) return kNoSlot;
+        const auto behind = std::upper_bound(
+            positions_.begin(), positions_.end(), distance,
+            [](uint64_t offset, const CodePosition& p) { return offset < p.offset; });
+        return behind == positions_.begin() ? image_->functions[0].slot : behind[-1].slot;
+    }
 
 private:
     const Image* image_;
     CodePages pages_;
+    const std::byte* start_;
     size_t bytes_;
-    std::vector<EntryFunction> entries_;  // by subprogram; null: not entered from C++
+    std::vector<CodePosition> positions_;
+    std::unique_ptr<GdbObject> gdb_object_;
+    std::vector<Entry> entries_;  // by subprogram; null: not entered from C++
 };
+
+// The functions of the code, and what lies behind them, by names that say whose they are.
+std::vector<CodeSymbol> symbols_of(const Image& image, const Translated& translated,
+                                   const std::byte* start, size_t size) {
+    const Program& program = *image.program;
+    const auto at = [start](uint64_t offset) {
+        return reinterpret_cast<uintptr_t>(start) + offset;
+    };
+    std::vector<CodeSymbol> symbols;
+    for (size_t f = 0; f + 1 < translated.functions.size(); ++f) {
+        const uint32_t first = translated.functions[f], end = translated.functions[f + 1];
+        std::string name = "skep:" + program.name;
+        if (f != 0) name += "/" + program.subprograms[f].name;
+        symbols.push_back({std::move(name), at(first), end - first});
+    }
+    const uint32_t behind = translated.functions.back();
+    if (behind < size)
+        symbols.push_back({"skep:" + program.name + "/out_of_line", at(behind), size - behind});
+    return symbols;
+}
 
 // Where in its pages the code starts: a multiple of 64 that differs from load to load.
 size_t random_start(size_t room) {
@@ -164,7 +205,8 @@ Features Features::host() noexcept {
 bool available() noexcept { return kAvailable; }
 
 Result<std::shared_ptr<const Code>> compile(const Image& image,
-                                            const std::shared_ptr<CodeArena>& arena) {
+                                            const std::shared_ptr<CodeArena>& arena,
+                                            Announce announce) {
     if (!kAvailable) return fail(ErrorCode::NoJit, "no native code for this processor");
     FirstError errors;
     asmjit::CodeHolder holder;
@@ -181,8 +223,14 @@ Result<std::shared_ptr<const Code>> compile(const Image& image,
     const size_t final_size = holder.codeSize();
     SKEP_CHECK(errors.check(holder.copyFlattenedData(start, final_size)));
     SKEP_CHECK(pages.seal());
-    return std::make_shared<const NativeCode>(image, std::move(pages), start, final_size,
-                                              translated);
+    std::vector<CodeSymbol> symbols;
+    if (announce.perf_map || announce.gdb_jit)
+        symbols = symbols_of(image, translated, start, final_size);
+    auto code = std::make_shared<NativeCode>(image, std::move(pages), start, final_size,
+                                             std::move(translated));
+    if (announce.perf_map) append_perf_map(symbols);
+    if (announce.gdb_jit) code->keep(std::make_unique<GdbObject>(symbols));
+    return code;
 }
 
 Result<Listing> assemble(const Image& image, Target target, const Features& features) {

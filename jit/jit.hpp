@@ -20,8 +20,8 @@ namespace skep::jit {
 
 enum class Target : uint8_t { X64, A64 };
 
-// Where the code of a slot begins; sorted by offset. Code behind the last function (refused
-// accesses, exits) belongs to the slot of its last position.
+// Where code of a slot begins; sorted by offset. A slot has several positions if some of its code
+// lies behind the last function (refused accesses, traps).
 struct CodePosition {
     uint32_t offset = 0;  // bytes from the start of the code
     uint32_t slot = 0;
@@ -30,17 +30,25 @@ struct CodePosition {
 // True where compile() can work at all on this machine.
 bool available() noexcept;
 
+// Whom the code is made known to (jit/observe.hpp).
+struct Announce {
+    bool perf_map = false;
+    bool gdb_jit = false;
+};
+
 // Compiles for this machine into pages of `arena`. The image must outlive the code.
 // Errors: no_jit (executable memory refused), limit_exceeded, internal.
 Result<std::shared_ptr<const Code>> compile(const Image& image,
-                                            const std::shared_ptr<CodeArena>& arena);
+                                            const std::shared_ptr<CodeArena>& arena,
+                                            Announce announce = {});
 
 // The code for `target` as if it stood at address 0, with what stands where.
 struct Listing {
     std::vector<std::byte> bytes;
     std::vector<CodePosition> positions;
-    std::string text;                    // one native instruction per line, asmjit's notation
-    std::vector<uint32_t> text_offsets;  // by line of `text`: where its instruction starts
+    // One native instruction per line, as the assembler that emitted it writes it, with its bytes
+    // as a comment; labels; and before the code of a slot a line "@SLOT".
+    std::string text;
 };
 Result<Listing> assemble(const Image& image, Target target, const Features& features = {});
 

@@ -58,10 +58,22 @@ struct RegionAccess {
     uint8_t size_shift = 0;                              // log2 of sizeof(Region)
 };
 
+// A region that an access is tested against (helpers/env.hpp, RegionRow): where the environment
+// keeps its row, or, for regions that never change, what it is.
+struct RegionCheck {
+    bool constant = false;
+    int32_t start_disp = 0, delta_disp = 0;
+    int32_t limit_disp = 0;  // the row's limit for the width of the access; extent: of one byte
+    uint64_t start = 0, delta = 0;
+    uint32_t bytes = 0;   // constant: size
+    uint32_t extent = 0;  // bytes from the address on that must lie inside
+    bool whole = false;   // `extent` is tested against the size instead of the width's limit
+};
+
 template <class M>
 concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, AtomicOp at, EndianOp en,
                                   int64_t k, LabelId l, Mem mem, Function f, bool b, unsigned n,
-                                  uint16_t mask, RegionAccess regions) {
+                                  uint16_t mask, RegionAccess regions, RegionCheck check) {
     // Labels and positions.
     { M::kAbilities } -> std::convertible_to<Abilities>;
     { m.new_label() } -> std::same_as<LabelId>;
@@ -69,12 +81,16 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.align_loop(n);
     m.expect_size(uint64_t{});  // an upper bound on the code's bytes, before the first operation
     { m.position() } -> std::convertible_to<uint64_t>;
+    m.mark(uint32_t{});  // listings: what follows belongs to this slot
     // Entry from C++ with r1..r5 and the environment in the ABI's argument registers. `saved` are
     // the eBPF registers r6..r9 that the code writes; `env_disp` is where r10 is found in the
     // environment, `sp_disp` where the native stack pointer is kept for exits from nested frames.
     m.entry(mask, int32_t{}, int32_t{});
     m.leave(mask, int32_t{});  // back to C++, r0 is the result
-    m.unwind(int32_t{});       // native stack pointer of the entry, whatever calls are open
+    // The same for code that uses neither environment nor frame and calls nothing.
+    m.bare_entry(mask);
+    m.bare_leave(mask);
+    m.unwind(int32_t{});  // native stack pointer of the entry, whatever calls are open
     // Local functions: save and restore r6..r9, return.
     m.function_entry(mask);
     m.function_return(mask);
@@ -113,6 +129,10 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     // kTmp0 = host address of the `w` bytes at guest address [base + disp]; to the label if the
     // region table does not allow it. Clobbers all temporaries.
     m.translate(r, int32_t{}, w, regions, l);
+    // kTmp0 = what turns guest addresses of the region into host addresses, if [base + disp] and
+    // the extent behind it lie inside; else to the label. Clobbers kTmp1.
+    m.check_region(r, int32_t{}, check, l);
+    m.region_delta(check);  // kTmp0 alone, after a check
     // Control.
     m.jump(l, b);
     m.branch(c, w, r, r, l, b);
@@ -126,6 +146,8 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.select(c, r, r, r);
     m.add_mem_imm(w, mem, int32_t{});
     m.sub_mem_imm(w, mem, int32_t{}, l);  // memory -= imm; to the label if it became negative
+    m.sub_imm(r, int32_t{}, l);           // the same for a register
+    m.speculation_barrier();              // nothing is speculated past it
     m.trap_here();                        // fills what must never run
 };
 

@@ -129,6 +129,17 @@ void MasmA64::leave(uint16_t saved, int32_t sp_disp) {
     assembler_.ret(a64::x30);
 }
 
+void MasmA64::bare_entry(uint16_t saved) {
+    if (features_.bti) assembler_.hint(asmjit::imm(34));  // BTI c
+    if (saved != 0) push_all(saved);
+}
+
+void MasmA64::bare_leave(uint16_t saved) {
+    assembler_.mov(a64::x0, a64::x7);
+    if (saved != 0) pop_all(saved);
+    assembler_.ret(a64::x30);
+}
+
 void MasmA64::unwind(int32_t sp_disp) {
     assembler_.ldr(kScratch0, env_operand(sp_disp));
     assembler_.mov(a64::sp, kScratch0);
@@ -582,6 +593,44 @@ void MasmA64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, L
     assembler_.add(t0, t0, t2);
 }
 
+void MasmA64::check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused) {
+    const a64::Gp distance = gp(Width::Dw, kTmp1), limit = gp(Width::Dw, kTmp0);
+    if (check.constant && check.bytes < check.extent) {
+        assembler_.b(label(refused));
+        region_delta(check);
+        return;
+    }
+    add3_imm(kTmp1, base, disp);
+    if (check.constant) {
+        assembler_.mov(limit, check.start);
+        assembler_.sub(distance, distance, limit);
+        compare_imm(Width::Dw, distance, check.bytes - check.extent);
+        jump_if(CondCode::kHI, refused, false);
+    } else {
+        assembler_.ldr(limit, env_operand(check.start_disp));
+        assembler_.sub(distance, distance, limit);
+        assembler_.ldr(limit, env_operand(check.limit_disp));
+        if (check.whole) {
+            // An address below the region's start is a distance that wraps here.
+            assembler_.adds(distance, distance, check.extent);
+            jump_if(CondCode::kHS, refused, false);
+            assembler_.cmp(distance, limit);
+            jump_if(CondCode::kHI, refused, false);
+        } else {
+            assembler_.cmp(distance, limit);
+            jump_if(CondCode::kHS, refused, false);
+        }
+    }
+    region_delta(check);
+}
+
+void MasmA64::region_delta(const RegionCheck& check) {
+    if (check.constant)
+        mov_imm(kTmp0, check.delta);
+    else
+        assembler_.ldr(gp(Width::Dw, kTmp0), env_operand(check.delta_disp));
+}
+
 // --- control ------------------------------------------------------------------------------------
 
 void MasmA64::jump(LabelId target, bool) { assembler_.b(label(target)); }
@@ -691,6 +740,17 @@ void MasmA64::sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative) 
     assembler_.subs(t, t, imm);
     assembler_.str(t, m);
     jump_if(CondCode::kMI, when_negative, false);
+}
+
+void MasmA64::sub_imm(Reg r, int32_t imm, LabelId when_negative) {
+    assembler_.subs(gp(Width::Dw, r), gp(Width::Dw, r), imm);
+    jump_if(CondCode::kMI, when_negative, false);
+}
+
+// SB where there is one; this pair works everywhere.
+void MasmA64::speculation_barrier() {
+    assembler_.dsb(asmjit::imm(15));  // SY
+    assembler_.isb(asmjit::imm(15));
 }
 
 void MasmA64::trap_here() { assembler_.udf(asmjit::imm(0)); }

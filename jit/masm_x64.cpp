@@ -112,6 +112,16 @@ void MasmX64::leave(uint16_t saved, int32_t sp_disp) {
     assembler_.ret();
 }
 
+void MasmX64::bare_entry(uint16_t saved) {
+    if (features_.bti) assembler_.endbr64();
+    push_saved(saved);
+}
+
+void MasmX64::bare_leave(uint16_t saved) {
+    pop_saved(saved);
+    assembler_.ret();
+}
+
 void MasmX64::unwind(int32_t sp_disp) { assembler_.mov(x86::rsp, x86::ptr(x86::r12, sp_disp)); }
 
 void MasmX64::function_entry(uint16_t saved) {
@@ -747,6 +757,47 @@ void MasmX64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, L
     assembler_.add(x86::r10, x86::qword_ptr(x86::r11, regions.base_disp));
 }
 
+void MasmX64::check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused) {
+    const x86::Gp distance = x86::r11, limit = x86::r10;
+    if (check.constant) {
+        if (check.bytes < check.extent) {
+            assembler_.jmp(label(refused));
+            region_delta(check);
+            return;
+        }
+        assembler_.mov(limit, check.start);
+    }
+    if (disp == 0)
+        assembler_.mov(distance, kMap[base]);
+    else
+        assembler_.lea(distance, x86::ptr(kMap[base], disp));
+    if (check.constant) {
+        assembler_.sub(distance, limit);
+        assembler_.cmp(distance, static_cast<int32_t>(check.bytes - check.extent));
+        assembler_.ja(label(refused));
+    } else {
+        assembler_.sub(distance, x86::qword_ptr(x86::r12, check.start_disp));
+        if (check.whole) {
+            // An address below the region's start is a distance that wraps here.
+            assembler_.add(distance, static_cast<int32_t>(check.extent));
+            assembler_.jc(label(refused));
+            assembler_.cmp(distance, x86::qword_ptr(x86::r12, check.limit_disp));
+            assembler_.ja(label(refused));
+        } else {
+            assembler_.cmp(distance, x86::qword_ptr(x86::r12, check.limit_disp));
+            assembler_.jae(label(refused));
+        }
+    }
+    region_delta(check);
+}
+
+void MasmX64::region_delta(const RegionCheck& check) {
+    if (check.constant)
+        mov_imm(kTmp0, check.delta);
+    else
+        assembler_.mov(x86::r10, x86::qword_ptr(x86::r12, check.delta_disp));
+}
+
 // --- control ------------------------------------------------------------------------------------
 
 void MasmX64::jump(LabelId target, bool near) {
@@ -831,6 +882,13 @@ void MasmX64::sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative) 
     assembler_.sub(operand(mem, bytes_of(w)), imm);
     assembler_.js(label(when_negative));
 }
+
+void MasmX64::sub_imm(Reg r, int32_t imm, LabelId when_negative) {
+    assembler_.sub(gp(Width::Dw, r), imm);
+    assembler_.js(label(when_negative));
+}
+
+void MasmX64::speculation_barrier() { assembler_.lfence(); }
 
 void MasmX64::trap_here() { assembler_.ud2(); }
 

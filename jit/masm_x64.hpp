@@ -25,10 +25,15 @@ public:
     void align_loop(unsigned bytes);
     void expect_size(uint64_t) {}
     uint64_t position() const { return assembler_.offset(); }
+    void mark(uint32_t slot) {
+        if (assembler_.logger() != nullptr) assembler_.commentf("@%u", slot);
+    }
     uint64_t label_position(LabelId label) const;
 
     void entry(uint16_t saved, int32_t frame_disp, int32_t sp_disp);
     void leave(uint16_t saved, int32_t sp_disp);
+    void bare_entry(uint16_t saved);
+    void bare_leave(uint16_t saved);
     void unwind(int32_t sp_disp);
     void function_entry(uint16_t saved);
     void function_return(uint16_t saved);
@@ -62,6 +67,8 @@ public:
     void atomic(AtomicOp op, Width w, Mem mem, Reg src);
     void lea(Reg dst, Mem mem);
     void translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused);
+    void check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused);
+    void region_delta(const RegionCheck& check);
 
     void jump(LabelId label, bool near);
     void branch(CondOp op, Width w, Reg a, Reg b, LabelId label, bool near);
@@ -73,6 +80,8 @@ public:
     void select(CondOp op, Reg dst, Reg a, Reg b);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
+    void sub_imm(Reg r, int32_t imm, LabelId when_negative);
+    void speculation_barrier();
     void trap_here();
 
     // The longest code of any one operation above, for predicting short jumps.

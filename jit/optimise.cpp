@@ -26,6 +26,7 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness,
                          const std::vector<bool>& targets, const std::vector<bool>& selects,
                          Abilities abilities) {
     std::vector<Op> ops(image.slots.size());
+    if (image.hardened) return ops;  // constants must not get into operands
     Selector selector(image, liveness, selects, abilities);
     for (const Subprogram& f : image.program->subprograms) {
         const uint32_t last = f.first + f.count;

@@ -18,13 +18,18 @@ Plan::Plan(const Image& image, Abilities abilities)
       callbacks_(image.functions.size(), false),
       selects_(image.slots.size(), false),
       saved_(image.functions.size(), 0),
+      chargers_(image.slots.size() + 1, kNoSlot),
       loop_ends_(image.slots.size() + 1, 0),
       bound_(image.slots.size() + 1, 0) {
     find_jumps();
     find_selects();
     ops_ = optimise(image, liveness_, targets_, selects_, abilities);
     find_saved();
+    find_depth();
+    if (image.fuel) find_fuel_register();
     find_fall_through();
+    if (image.fuel) find_chargers();
+    bare_ = find_bare();
     for (uint32_t i = 0; i < image.slots.size(); ++i) {
         bound_[i + 1] = bound_[i] + size_bound(i) + (loop_heads_[i] ? kMaxAlignment : 0);
     }
@@ -60,7 +65,7 @@ void Plan::find_jumps() {
 // if a op b goto +1; dst = src. Or the branch goes where a jump behind the move goes, too, as long
 // as nobody counts them.
 bool Plan::may_select(uint32_t slot) const {
-    if (slot + 2 >= image_.slots.size()) return false;
+    if (slot + 2 >= image_.slots.size() || image_.hardened) return false;
     const ImageSlot &branch = image_.slots[slot], &next = image_.slots[slot + 1];
     const Insn &b = branch.insn, &m = next.insn;
     if (b.kind != Kind::Branch || branch.dead || branch.trap != TrapCode::None) return false;
@@ -81,6 +86,20 @@ void Plan::find_selects() {
         if (!selects_[i] || !targets_[i + 1]) continue;
         selects_[i] = false;
         targets_[static_cast<uint32_t>(image_.slots[i].insn.target)] = true;
+    }
+}
+
+void Plan::find_chargers() {
+    std::vector<bool> several(chargers_.size(), false);
+    for (uint32_t i = 0; i < image_.slots.size(); ++i) {
+        const ImageSlot& s = image_.slots[i];
+        const bool jumps = s.insn.kind == Kind::Jump || s.insn.kind == Kind::Branch ||
+                           s.insn.kind == Kind::MayGoto;
+        if (!jumps || !s.charge || s.dead) continue;
+        const auto target = static_cast<uint32_t>(s.insn.target);
+        const bool alone = chargers_[target] == kNoSlot && !several[target];
+        several[target] = several[target] || !alone || s.insn.kind != Kind::Branch;
+        chargers_[target] = several[target] ? kNoSlot : i;
     }
 }
 
@@ -112,6 +131,76 @@ void Plan::find_saved() {
     }
 }
 
+// The longest chain of calls that can be open, by relaxation: as many rounds as frames may be open
+// at once settle it, unless it is longer or has no end.
+void Plan::find_depth() {
+    std::vector<std::pair<uint32_t, uint32_t>> calls;  // caller, callee
+    for (uint32_t i = 0; i < image_.slots.size(); ++i) {
+        const Insn& insn = image_.slots[i].insn;
+        if (insn.kind != Kind::CallLocal) continue;
+        calls.emplace_back(subprogram_at(i), subprogram_at(static_cast<uint32_t>(insn.target)));
+    }
+    std::vector<unsigned> depth(image_.functions.size(), 1);
+    bool changed = !calls.empty();
+    for (unsigned round = 0; changed && round <= kMaxCallFrames; ++round) {
+        changed = false;
+        for (const auto& [caller, callee] : calls) {
+            if (depth[callee] > depth[caller]) continue;
+            depth[callee] = depth[caller] + 1;
+            changed = true;
+        }
+    }
+    deep_ = changed || *std::max_element(depth.begin(), depth.end()) > kMaxCallFrames;
+}
+
+void Plan::find_fuel_register() {
+    uint16_t used = 0;
+    bool charges = false;
+    for (const ImageSlot& s : image_.slots) {
+        used |= Liveness::reads(s.insn) | Liveness::writes(s.insn);
+        charges |= s.charge;
+    }
+    if (!charges) return;
+    for (Reg r = 9; r >= 2; --r) {
+        if ((used >> r & 1) != 0) continue;
+        fuel_register_ = r;
+        if (r >= 6) image_saved_ |= static_cast<uint16_t>(1u << r);
+        return;
+    }
+}
+
+bool Plan::find_bare() const {
+    if (image_.form != Form::Unchecked || image_.functions.size() != 1) return false;
+    for (const ImageSlot& s : image_.slots) {
+        const Insn& insn = s.insn;
+        if (insn.kind == Kind::Imm64High) continue;
+        const uint16_t used = Liveness::reads(insn) | Liveness::writes(insn);
+        if (s.trap != TrapCode::None || s.charge || (used >> kFramePointer & 1) != 0) return false;
+        switch (insn.kind) {
+            case Kind::Load:
+            case Kind::Store:
+            case Kind::Atomic:
+                if (s.access != Access::Proven && s.access != Access::ContextField) return false;
+                break;
+            case Kind::Alu:
+            case Kind::Neg:
+            case Kind::Endian:
+            case Kind::Imm64:
+            case Kind::Imm64High:
+            case Kind::Jump:
+            case Kind::Branch:
+            case Kind::Exit: break;
+            case Kind::LoadPacket:
+            case Kind::MayGoto:
+            case Kind::Call:
+            case Kind::CallLocal:
+            case Kind::AddrSpaceCast: return false;
+        }
+    }
+    const Kind last = image_.slots.back().insn.kind;
+    return last == Kind::Exit || last == Kind::Jump;
+}
+
 uint32_t Plan::subprogram_at(uint32_t slot) const {
     const auto& subs = image_.program->subprograms;
     const auto it = std::upper_bound(subs.begin(), subs.end(), slot,
@@ -128,6 +217,7 @@ unsigned Plan::alignment(uint32_t slot) const {
 // Generous: a jump that is short for nothing costs four bytes, one that does not reach an error.
 uint32_t Plan::size_bound(uint32_t slot) const {
     const ImageSlot& s = image_.slots[slot];
+    if (image_.hardened) return 200;
     if (ops_[slot].what == Op::What::Nothing) return 0;
     const bool access = s.insn.kind == Kind::Load || s.insn.kind == Kind::Store;
     if (access && image_.form == Form::Unchecked && s.access != Access::ContextDynamic) return 16;

@@ -21,6 +21,9 @@ public:
     const Op& op(uint32_t slot) const { return ops_[slot]; }
     bool is_target(uint32_t slot) const { return targets_[slot]; }
     bool is_loop_head(uint32_t slot) const { return loop_heads_[slot]; }
+    // The only slot that jumps back to this one and costs fuel, if that is a branch; else kNoSlot.
+    // Its charge can stand in front of the loop head, where the branch goes.
+    uint32_t sole_charger(uint32_t slot) const { return chargers_[slot]; }
     // To which multiple the head of a loop is aligned: short loops stay within a cache line.
     unsigned alignment(uint32_t slot) const;
     // r6..r9 as far as the subprogram writes them; all subprograms together.
@@ -30,6 +33,14 @@ public:
     bool is_callback(uint32_t subprogram) const { return callbacks_[subprogram]; }
     // The image calls back or tail-calls, so that its frames must be accounted for.
     bool nests() const { return nests_; }
+    // Calls of subprograms must be counted: by callbacks and tail calls, which add to them, or
+    // because they may be nested too deeply.
+    bool counts_depth() const { return nests_ || deep_; }
+    // The program neither calls nor traps nor uses its frame or anything else of the environment:
+    // its code needs no frame of its own.
+    bool is_bare() const { return bare_; }
+    // The register that keeps the fuel: one of r2..r9 that the image never uses. 0: there is none.
+    Reg fuel_register() const { return fuel_register_; }
     uint32_t subprogram_at(uint32_t slot) const;
     // Control passes between subprograms by calls and returns only. A sandboxed program may do
     // otherwise (jump into, or run on into, the next one, or call itself): native functions cannot
@@ -50,7 +61,11 @@ private:
     void find_selects();
     bool may_select(uint32_t slot) const;
     void find_saved();
+    void find_depth();
+    void find_fuel_register();
+    bool find_bare() const;
     void find_fall_through();
+    void find_chargers();
 
     const Image& image_;
     Liveness liveness_;
@@ -58,10 +73,14 @@ private:
     std::vector<bool> selects_;  // branches over one move
     std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
+    std::vector<uint32_t> chargers_;   // by slot
     std::vector<uint32_t> loop_ends_;  // by slot: behind the last jump back to it
     std::vector<uint64_t> bound_;      // upper bound of the code's bytes before each slot
     uint16_t image_saved_ = 0;
+    Reg fuel_register_ = 0;
     bool nests_ = false;
+    bool deep_ = false;
+    bool bare_ = false;
     bool structured_ = true;
 };
 

@@ -4,10 +4,14 @@
 // (refused accesses, exhausted fuel, traps) goes behind the last function.
 #pragma once
 
+#include "jit/translate_call.hpp"
 #include "jit/translate_cold.hpp"
+#include "jit/translate_context.hpp"
 #include "jit/translate_control.hpp"
+#include "jit/translate_harden.hpp"
 #include "jit/translate_memory.hpp"
 #include "jit/translate_op.hpp"
+#include "jit/translate_region.hpp"
 #include "jit/translator.hpp"
 
 namespace skep::jit {
@@ -17,30 +21,53 @@ void Translator<M>::emit_function(uint32_t f) {
     const Subprogram& s = image_.program->subprograms[f];
     const uint32_t end = s.first + s.count;
     current_ = f;
+    mark(s.first);
     if (f == 0) {
         // The program itself: entered from C++ directly, so that an empty program costs
         // nothing.
         main_entry_ = m_.new_label();
         m_.bind(main_entry_);
-        m_.entry(plan_.image_saved(), disp(&HelperEnv::stack_host), disp(&HelperEnv::native_sp));
+        enter();
         clear_registers(0x3c1 & plan_.liveness().live_before(s.first));
     } else {
         m_.bind(function_label(f));
         m_.function_entry(plan_.saved(f));
     }
     for (uint32_t i = s.first; i < end;) {
+        if (!open_groups_.empty()) end_groups(i);
         if (at(i).dead && at(i).trap == TrapCode::None) {
             ++i;
             continue;
         }
-        if (plan_.is_loop_head(i)) m_.align_loop(plan_.alignment(i));
-        if (labels_[i] != kNoLabel || plan_.is_target(i)) m_.bind(label_of(i));
-        if (plan_.op(i).what != Op::What::Nothing)
-            positions_.push_back({static_cast<uint32_t>(m_.position()), i});
+        if (plan_.is_loop_head(i)) begin_loop(i);
+        if (labels_[i] != kNoLabel || plan_.is_target(i)) {
+            m_.bind(label_of(i));
+            barrier();
+        }
+        if (plan_.op(i).what != Op::What::Nothing) mark(i);
         i = emit_slot(i);
     }
+    if (!open_groups_.empty()) end_groups(end);
     const Kind last_kind = at(end - 1).insn.kind;
     if (last_kind != Kind::Exit && last_kind != Kind::Jump) trap(end - 1, TrapCode::FellOffEnd);
+}
+
+template <MacroAssembler M>
+void Translator<M>::begin_loop(uint32_t slot) {
+    const uint32_t charger = plan_.sole_charger(slot);
+    if (charger == kNoSlot) {
+        m_.align_loop(plan_.alignment(slot));
+        return;
+    }
+    // The way round pays here; the way in does not.
+    const bool first = slot == image_.program->subprograms[current_].first;
+    const Kind before = first ? Kind::Alu : at(slot - 1).insn.kind;
+    if (before != Kind::Jump && before != Kind::Exit) m_.jump(label_of(slot), true);
+    m_.align_loop(plan_.alignment(slot));
+    mark(charger);
+    charge_labels_[slot] = m_.new_label();
+    m_.bind(charge_labels_[slot]);
+    charge(charger);
 }
 
 template <MacroAssembler M>
@@ -78,7 +105,12 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
         case Kind::Endian:
             m_.endian(insn.endian(), insn.dst, static_cast<unsigned>(insn.imm));
             break;
-        case Kind::Imm64: m_.mov_imm(insn.dst, s.bound); return i + 2;
+        case Kind::Imm64:
+            if (image_.hardened)
+                blinded(insn.dst, s.bound, kTmp1);
+            else
+                m_.mov_imm(insn.dst, s.bound);
+            return i + 2;
         case Kind::Imm64High: trap(i, TrapCode::BadInstruction); break;
         case Kind::Load: emit_load(i); break;
         case Kind::Store: emit_store(i); break;
@@ -98,9 +130,29 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
 template <MacroAssembler M>
 void Translator<M>::emit_exit() {
     if (current_ == 0)
-        m_.leave(plan_.image_saved(), disp(&HelperEnv::native_sp));
+        leave();
     else
         m_.function_return(plan_.saved(current_));
+}
+
+template <MacroAssembler M>
+void Translator<M>::enter() {
+    if (plan_.is_bare()) {
+        m_.bare_entry(plan_.image_saved());
+        return;
+    }
+    m_.entry(plan_.image_saved(), disp(&HelperEnv::stack_host), disp(&HelperEnv::native_sp));
+    load_fuel();
+}
+
+template <MacroAssembler M>
+void Translator<M>::leave() {
+    if (plan_.is_bare()) {
+        m_.bare_leave(plan_.image_saved());
+        return;
+    }
+    store_fuel();
+    m_.leave(plan_.image_saved(), disp(&HelperEnv::native_sp));
 }
 
 template <MacroAssembler M>
@@ -133,6 +185,7 @@ Reg Translator<M>::value_of(Reg r, Reg temporary) {
 template <MacroAssembler M>
 void Translator<M>::emit_alu(const Insn& i) {
     if (i.is_imm) {
+        if (image_.hardened && emit_blinded_alu(i)) return;
         m_.alu_imm(i.alu(), i.width, i.sign, i.dst, i.imm);
         return;
     }

@@ -29,6 +29,7 @@ void Translator<M>::emit_gates() {
 
 template <MacroAssembler M>
 void Translator<M>::emit_cold(Cold c) {
+    mark(c.slot);
     m_.bind(c.label);
     const Insn& i = at(c.slot).insn;
     switch (c.what) {
@@ -41,7 +42,7 @@ void Translator<M>::emit_cold(Cold c) {
             break;
         case Cold::What::Store:
             if (i.is_imm)
-                m_.mov_imm(kTmp2, static_cast<uint64_t>(i.imm));
+                constant(kTmp2, static_cast<uint64_t>(i.imm));
             else
                 m_.mov(Width::Dw, kTmp2, i.src);
             m_.add3_imm(kTmp0, i.dst, i.off);
@@ -51,7 +52,14 @@ void Translator<M>::emit_cold(Cold c) {
             m_.add3_imm(kTmp0, i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, i.off);
             leave_cold(c, access_gate());
             break;
-        case Cold::What::Fuel: leave_cold(c, fuel_gate()); break;
+        case Cold::What::Fuel:
+            m_.mov_imm(kTmp1, c.slot);
+            m_.call_label(fuel_gate());
+            load_fuel();
+            leave_if_trapped(c.slot);
+            break;
+        case Cold::What::Again: emit_again(c); return;
+        case Cold::What::Null: m_.mov_imm(0, 0); break;
     }
     m_.jump(c.back, false);
 }
@@ -60,9 +68,14 @@ template <MacroAssembler M>
 void Translator<M>::leave_cold(const Cold& c, LabelId to) {
     m_.mov_imm(kTmp1, c.slot);
     m_.call_label(to);
+    leave_if_trapped(c.slot);
+}
+
+template <MacroAssembler M>
+void Translator<M>::leave_if_trapped(uint32_t slot) {
     const LabelId go_on = m_.new_label();
     m_.branch_mem_imm(CondOp::Eq, Width::B, env(&HelperEnv::trap), 0, go_on, true);
-    exit_trapped(c.slot);
+    exit_trapped(slot);
     m_.bind(go_on);
 }
 
@@ -73,10 +86,10 @@ void Translator<M>::emit_entries() {
         if (!plan_.is_callback(f)) continue;
         const LabelId label = m_.new_label();
         m_.bind(label);
-        m_.entry(plan_.image_saved(), disp(&HelperEnv::stack_host), disp(&HelperEnv::native_sp));
+        enter();
         clear_registers(0x3c1 & plan_.liveness().live_before(image_.functions[f].slot));
         m_.call_label(function_label(f));
-        m_.leave(plan_.image_saved(), disp(&HelperEnv::native_sp));
+        leave();
         entries_.push_back({f, label});
     }
 }

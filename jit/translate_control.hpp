@@ -14,8 +14,23 @@ template <MacroAssembler M>
 void Translator<M>::charge_always(uint32_t slot) {
     const LabelId back = m_.new_label();
     const LabelId empty = cold({.what = Cold::What::Fuel, .slot = slot, .back = back});
-    m_.sub_mem_imm(Width::Dw, env(&HelperEnv::fuel), 1, empty);
+    if (has_fuel_register())
+        m_.sub_imm(plan_.fuel_register(), 1, empty);
+    else
+        m_.sub_mem_imm(Width::Dw, env(&HelperEnv::fuel), 1, empty);
     m_.bind(back);
+}
+
+// Where C++ may look at the fuel, or take some, it is in the environment.
+template <MacroAssembler M>
+void Translator<M>::store_fuel() {
+    if (has_fuel_register()) m_.store(Width::Dw, env(&HelperEnv::fuel), plan_.fuel_register());
+}
+
+template <MacroAssembler M>
+void Translator<M>::load_fuel() {
+    if (has_fuel_register())
+        m_.load(Width::Dw, false, plan_.fuel_register(), env(&HelperEnv::fuel));
 }
 
 template <MacroAssembler M>
@@ -24,7 +39,7 @@ void Translator<M>::emit_jump(uint32_t slot) {
     const auto target = static_cast<uint32_t>(s.insn.target);
     if (s.charge) charge(slot);
     if (target == slot + 1) return;
-    m_.jump(label_of(target), plan_.is_near(slot, target));
+    m_.jump(label_of(target), is_near(slot, target));
 }
 
 // A branch over a jump, or out of a loop that the jump behind it closes: the jump's target is where
@@ -35,7 +50,7 @@ bool Translator<M>::inverts(uint32_t slot) const {
         return false;
     const ImageSlot &s = at(slot), &jump = at(slot + 1);
     if (jump.insn.kind != Kind::Jump || jump.dead || jump.trap != TrapCode::None) return false;
-    if (image_.fuel && (s.charge || jump.charge)) return false;
+    if (image_.hardened || (image_.fuel && (s.charge || jump.charge))) return false;
     const auto target = static_cast<uint32_t>(s.insn.target);
     return target == slot + 2 || (static_cast<uint32_t>(jump.insn.target) <= slot && target > slot);
 }
@@ -45,6 +60,11 @@ uint32_t Translator<M>::emit_branch(uint32_t slot) {
     const ImageSlot& s = at(slot);
     if (plan_.op(slot).selects) return slot + 1;
     const auto target = static_cast<uint32_t>(s.insn.target);
+    if (s.charge && image_.fuel && plan_.sole_charger(target) == slot) {
+        compare(slot, true, charge_labels_.at(target), false);
+        barrier();
+        return slot + 1;
+    }
     if (s.charge && image_.fuel) {
         // Only the taken jump costs: skip the charge when the condition fails.
         const LabelId fall = m_.new_label();
@@ -52,15 +72,17 @@ uint32_t Translator<M>::emit_branch(uint32_t slot) {
         charge(slot);
         m_.jump(label_of(target), false);
         m_.bind(fall);
+        barrier();
         return slot + 1;
     }
     if (inverts(slot)) {
         const auto other = static_cast<uint32_t>(at(slot + 1).insn.target);
-        compare(slot, false, label_of(other), plan_.is_near(slot + 1, other));
-        if (target != slot + 2) m_.jump(label_of(target), plan_.is_near(slot + 1, target));
+        compare(slot, false, label_of(other), is_near(slot + 1, other));
+        if (target != slot + 2) m_.jump(label_of(target), is_near(slot + 1, target));
         return slot + 2;
     }
-    compare(slot, true, label_of(target), plan_.is_near(slot, target));
+    compare(slot, true, label_of(target), is_near(slot, target));
+    barrier();
     return slot + 1;
 }
 
@@ -86,10 +108,16 @@ template <MacroAssembler M>
 void Translator<M>::emit_call(uint32_t slot) {
     const ImageSlot& s = at(slot);
     if (s.charge) charge(slot);
+    if (emit_known_call(slot)) {
+        clear_registers(0x3e & plan_.liveness().live_after(slot));
+        return;
+    }
     if (sandbox()) {
         m_.store_imm(Width::W, env(&HelperEnv::native_slot), static_cast<int32_t>(slot));
     }
+    store_fuel();
     m_.call_function(call_target(s, image_.form));
+    load_fuel();
     check_trap(slot);
     if (is_tail_call(s)) emit_tail_call(slot);
     clear_registers(0x3e & plan_.liveness().live_after(slot));
@@ -102,7 +130,9 @@ void Translator<M>::emit_tail_call(uint32_t slot) {
     charge_always(slot);
     if (current_ != 0) {
         m_.mov_imm(1, current_);
+        store_fuel();
         m_.call_function(reinterpret_cast<Function>(&runtime_tail_call));
+        load_fuel();
         check_trap(slot);
     }
     emit_exit();
@@ -114,7 +144,9 @@ void Translator<M>::emit_call_local(uint32_t slot) {
     const ImageSlot& s = at(slot);
     if (s.charge) charge(slot);
     const uint32_t callee = plan_.subprogram_at(static_cast<uint32_t>(s.insn.target));
-    const bool accounted = sandbox() || plan_.nests() || image_.frames[callee].zero;
+    // Depth need not be counted where it is known to be small enough, stack not where none is used.
+    const FrameInfo& frame = image_.frames[callee];
+    const bool accounted = plan_.counts_depth() || (frame.bytes != 0 && (sandbox() || frame.zero));
     const auto bytes = static_cast<int32_t>(image_.frames[current_].bytes);
     if (accounted) {
         m_.mov_imm(kTmp1, callee);

@@ -35,8 +35,11 @@ bool Translator<M>::host_operand(uint32_t slot, Reg base, bool store, Cold::What
         return true;
     }
     if (base == kFramePointer) return false;
-    const LabelId refused = cold({.what = what, .slot = slot, .back = m_.new_label()});
+    if (!exact_ && expected_operand(slot, base, store, out)) return true;
+    back_ = m_.new_label();
+    const LabelId refused = cold({.what = what, .slot = slot, .back = back_});
     m_.translate(base, s.insn.off, s.insn.width, regions(store), refused);
+    barrier();
     out = Mem{.base = kTmp0};
     return true;
 }
@@ -66,6 +69,7 @@ void Translator<M>::emit_load(uint32_t slot) {
         emit_context_load(s);
         return;
     }
+    if (emit_expected_context(slot)) return;
     Mem mem;
     if (!host_operand(slot, i.src, false, Cold::What::Load, mem)) {
         access_by_runtime(slot, i.src, 0, false);
@@ -73,14 +77,13 @@ void Translator<M>::emit_load(uint32_t slot) {
         return;
     }
     m_.load(i.width, i.sign, i.dst, mem);
-    bind_back(slot, mem);
+    bind_back();
 }
 
 template <MacroAssembler M>
-void Translator<M>::bind_back(uint32_t slot, const Mem& mem) {
-    if (mem.base == kTmp0 && !cold_.empty() && cold_.back().slot == slot) {
-        m_.bind(cold_.back().back);
-    }
+void Translator<M>::bind_back() {
+    if (back_ != kNoLabel) m_.bind(back_);
+    back_ = kNoLabel;
 }
 
 template <MacroAssembler M>
@@ -100,24 +103,28 @@ template <MacroAssembler M>
 void Translator<M>::emit_store(uint32_t slot) {
     const ImageSlot& s = at(slot);
     const Insn& i = s.insn;
+    if (emit_expected_context(slot)) return;
     Mem mem;
     if (s.access == Access::ContextField) {
         mem = Mem{.base = i.dst, .disp = s.host_off + s.field_shift};
     } else if ((i.src == kFramePointer && !i.is_imm && sandbox() && !in_frame(i.dst, i)) ||
                !host_operand(slot, i.dst, true, Cold::What::Store, mem)) {
         if (i.is_imm) {
-            m_.mov_imm(kTmp2, static_cast<uint64_t>(i.imm));
+            constant(kTmp2, static_cast<uint64_t>(i.imm));
             access_by_runtime(slot, i.dst, kTmp2, true);
         } else {
             access_by_runtime(slot, i.dst, i.src, true);
         }
         return;
     }
-    if (i.is_imm)
+    if (i.is_imm && image_.hardened) {
+        blinded(kTmp2, static_cast<uint64_t>(i.imm), kTmp1);
+        m_.store(i.width, mem, kTmp2);
+    } else if (i.is_imm)
         m_.store_imm(i.width, mem, static_cast<int32_t>(i.imm));
     else
         m_.store(i.width, mem, value_of(i.src, kTmp1));
-    bind_back(slot, mem);
+    bind_back();
 }
 
 template <MacroAssembler M>
@@ -133,14 +140,15 @@ void Translator<M>::emit_atomic(uint32_t slot) {
         access_by_runtime(slot, base, 0, false);
         return;
     }
-    if (sandbox()) check_alignment(slot, mem, bytes);
-    if (mem.base != kTmp0 && loops(i.atomic())) {
+    const bool frame = base == kFramePointer;
+    if ((sandbox() && !frame) || (mem.base != kTmp0 && loops(i.atomic()))) {
         // The loop form needs r0 and the other temporaries for itself.
-        m_.add3_imm(kTmp0, mem.base, mem.disp);
+        if (mem.base != kTmp0) m_.lea(kTmp0, mem);
         mem = Mem{.base = kTmp0};
     }
+    if (sandbox()) check_alignment(slot, i.off, frame, bytes);
     m_.atomic(i.atomic(), i.width, mem, acquire ? i.dst : value_of(i.src, kTmp1));
-    bind_back(slot, mem);
+    bind_back();
 }
 
 template <MacroAssembler M>
@@ -149,17 +157,15 @@ bool Translator<M>::loops(AtomicOp op) {
 }
 
 template <MacroAssembler M>
-void Translator<M>::check_alignment(uint32_t slot, const Mem& mem, unsigned bytes) {
+void Translator<M>::check_alignment(uint32_t slot, int32_t off, bool frame, unsigned bytes) {
     if (bytes == 1) return;
-    const Cold misaligned{.what = Cold::What::Trap, .slot = slot, .trap = TrapCode::Misaligned};
-    if (mem.base != kTmp0) {
-        // The own frame, whose top is aligned.
-        if (mem.disp % static_cast<int32_t>(bytes) != 0) trap(slot, TrapCode::Misaligned);
+    if (frame) {
+        // The own frame's top is aligned.
+        if (off % static_cast<int32_t>(bytes) != 0) trap(slot, TrapCode::Misaligned);
         return;
     }
-    const size_t refused = cold_.size() - 1;
-    const LabelId label = cold(misaligned);
-    std::swap(cold_[refused], cold_.back());
+    const LabelId label =
+        cold({.what = Cold::What::Trap, .slot = slot, .trap = TrapCode::Misaligned});
     m_.branch_imm(CondOp::Set, Width::Dw, kTmp0, bytes - 1, label, false);
 }
 

@@ -106,6 +106,14 @@ template <MacroAssembler M>
 void Translator<M>::compare_as_it_stands(const Insn& i, bool taken, LabelId target,
                                          bool short_form) {
     const Reg dst = value_of(i.dst, kTmp0);
+    if (i.is_imm && image_.hardened) {
+        blinded(kTmp2, static_cast<uint64_t>(i.imm), kTmp1);
+        if (i.cond() == CondOp::Set)
+            m_.branch_test(!taken, i.width, dst, kTmp2, target, short_form);
+        else
+            m_.branch(taken ? i.cond() : negate(i.cond()), i.width, dst, kTmp2, target, short_form);
+        return;
+    }
     if (i.cond() == CondOp::Set) {
         if (i.is_imm)
             m_.branch_test_imm(!taken, i.width, dst, i.imm, target, short_form);

@@ -5,6 +5,7 @@
 
 #include "helpers/table.hpp"
 #include "tools/commands.hpp"
+#include "tools/native_listing.hpp"
 #include "tools/slots.hpp"
 #include "tools/source.hpp"
 #include "tools/text.hpp"
@@ -27,12 +28,7 @@ std::string helper_name(int32_t number) {
     return helper == nullptr ? "" : "bpf_" + std::string(helper->name);
 }
 
-Result<void> disassemble_raw(const Options& options) {
-    SKEP_TRY(const std::vector<RawInsn> slots, read_slots(options.source.raw));
-    SKEP_TRY(const std::vector<Insn> insns, decode(slots));
-    print(disassemble(insns, {.helper = helper_name}));
-    return {};
-}
+bool wants_native(const Options& options) { return options.native || !options.arch.empty(); }
 
 // The instruction, with what its operand refers to in the object as a comment.
 std::string annotated(const Program& program, uint32_t slot, const DisasmNames& names) {
@@ -51,8 +47,28 @@ bool same_line(const SourceLine* a, const SourceLine* b) {
     return a != nullptr && b != nullptr && a->line == b->line && a->file == b->file;
 }
 
-void print_program(const Program& program) {
+void append_native(std::string& out, const std::vector<std::string>& lines, const Colour& colour) {
+    for (const std::string& line : lines)
+        out += std::string(colour.cyan) + "            " + line + colour.plain + "\n";
+}
+
+// What lies behind the functions: refused accesses, traps, exits.
+void append_behind(std::string& out, const NativeListing& native, const Colour& colour) {
+    if (native.behind.empty()) return;
+    out += "\n" + std::string(colour.bold) + "out of line:" + colour.plain + "\n";
+    for (const auto& [slot, lines] : native.behind) {
+        out += "  of slot " + std::to_string(slot) + ":\n";
+        append_native(out, lines, colour);
+    }
+}
+
+Result<void> print_program(const std::shared_ptr<const Program>& shared, const Options& options) {
+    const Program& program = *shared;
     const Colour colour(stdout);
+    NativeListing native;
+    if (wants_native(options)) {
+        SKEP_TRY(native, list_native(shared, options.arch));
+    }
     DisasmNames names;
     names.helper = helper_name;
     names.function = [&](uint32_t slot) {
@@ -65,7 +81,12 @@ void print_program(const Program& program) {
     std::string out = std::string(colour.bold) + escaped(program.name) + colour.plain + " (" +
                       std::string(program.type == nullptr ? "unspec" : program.type->name) +
                       ", section " + escaped(program.section) + ", " +
-                      std::to_string(program.insns.size()) + " slots)\n";
+                      std::to_string(program.insns.size()) + " slots";
+    if (wants_native(options))
+        out += ", " + std::to_string(native.bytes) + " bytes of native code, " +
+               (native.verified ? "verified" : "sandboxed");
+    out += ")\n";
+    append_native(out, native.entry, colour);
     const SourceLine* shown = nullptr;
     for (uint32_t slot = 0; slot < program.insns.size(); ++slot) {
         if (program.insns[slot].kind == Kind::Imm64High) continue;
@@ -83,8 +104,23 @@ void print_program(const Program& program) {
         char number[16];
         std::snprintf(number, sizeof number, "%6u: ", slot);
         out += number + annotated(program, slot, names) + "\n";
+        if (slot < native.slots.size()) append_native(out, native.slots[slot], colour);
     }
+    append_behind(out, native, colour);
     print(out);
+    return {};
+}
+
+Result<void> disassemble_raw(const Options& options) {
+    SKEP_TRY(const std::vector<RawInsn> slots, read_slots(options.source.raw));
+    if (wants_native(options)) {
+        SKEP_TRY(Program program, make_raw_program(slots, *find_prog_type(ProgKind::Raw), {}));
+        program.name = "raw";
+        return print_program(std::make_shared<const Program>(std::move(program)), options);
+    }
+    SKEP_TRY(const std::vector<Insn> insns, decode(slots));
+    print(disassemble(insns, {.helper = helper_name}));
+    return {};
 }
 
 Result<void> disassemble_object(const Options& options) {
@@ -98,19 +134,15 @@ Result<void> disassemble_object(const Options& options) {
         chosen.push_back(index);
     }
     for (size_t i = 0; i < chosen.size(); ++i) {
-        SKEP_TRY(const Program program, object.link(chosen[i]));
+        SKEP_TRY(Program program, object.link(chosen[i]));
         if (i > 0) print("\n");
-        print_program(program);
+        SKEP_CHECK(print_program(std::make_shared<const Program>(std::move(program)), options));
     }
     return {};
 }
 
 Result<void> disassemble(const Options& options) {
     SKEP_CHECK(check_source(options.source, false));
-    if (options.native || !options.arch.empty()) {
-        return fail(ErrorCode::NoJit,
-                    "--native: this version shows bytecode only; leave --native and --arch out");
-    }
     return options.source.raw.empty() ? disassemble_object(options) : disassemble_raw(options);
 }
 
@@ -129,6 +161,7 @@ void add_disasm(CLI::App& app, Exit& exit) {
         "Examples:\n"
         "  skep disasm filter.o\n"
         "  skep disasm filter.o --program xdp_filter\n"
+        "  skep disasm filter.o --native --arch arm64\n"
         "  printf 'r0 = 7\\nexit\\n' | skep asm - -o - | skep disasm --raw -");
     command->callback([&exit, options] {
         const auto done = disassemble(*options);

@@ -1,5 +1,8 @@
 // Verified and sandbox, interpreter and native code: the same program, the same results.
 #include <filesystem>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/api/vm_fixture.hpp"
 
@@ -176,6 +179,30 @@ INSTANTIATE_TEST_SUITE_P(Vm, EveryMode,
                                                                                   : "Verified") +
                                     (setup.param.engine == Engine::Jit ? "Jit" : "Interpreter");
                          });
+
+// A process that may not make memory executable (prctl PR_SET_MDWE) still runs programs.
+TEST(Fallback, WithoutExecutableMemoryTheInterpreterTakesOver) {
+    constexpr int kSetMdwe = 65, kRefuseExecGain = 1;
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        if (::prctl(kSetMdwe, kRefuseExecGain, 0, 0, 0) != 0) ::_exit(77);
+        auto vm = Vm::create({.mode = Mode::Sandbox});
+        auto strict = Vm::create({.engine = Engine::Jit, .mode = Mode::Sandbox});
+        const auto slots = slots_of("r0 = 7\nexit");
+        auto program = vm->load_raw(slots, "raw");
+        const auto refused = strict->load_raw(slots, "raw");
+        const bool good = program && program->engine() == Engine::Interpreter &&
+                          run_bytes(*program).r0 == 7 && !refused &&
+                          refused.error().code == ErrorCode::NoJit;
+        ::_exit(good ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "this kernel has no PR_SET_MDWE";
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+}
 
 }  // namespace
 }  // namespace skep::test

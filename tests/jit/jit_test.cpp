@@ -22,10 +22,11 @@ struct Observed {
 
 constexpr uint64_t kFuel = 4096;
 
-Observed observe(RunArea& area, const Generated& generated, Form form, Runs runs) {
+Observed observe(RunArea& area, const Generated& generated, Form form, Runs runs,
+                 bool hardened = false) {
     auto insns = decode(generated.slots);
     if (!insns) return {};
-    const Loaded loaded = load(form, program_of(*std::move(insns)), {}, runs);
+    const Loaded loaded = load(form, program_of(*std::move(insns)), {.hardened = hardened}, runs);
     Observed out;
     for (const uint8_t byte : generated.memory) out.memory.push_back(std::byte{byte});
     out.result = run(area, loaded, out.memory, kFuel);
@@ -52,8 +53,12 @@ void compare(bool wild) {
         const auto differs = [&](const Generated& g) {
             const Observed expected = observe(**area, g, Form::Sandbox, Runs::Interpreted);
             if (!(observe(**area, g, Form::Sandbox, Runs::Native) == expected)) return true;
-            return !wild && expected.result.trap == TrapCode::None &&
-                   !(observe(**area, g, Form::Unchecked, Runs::Native) == expected);
+            for (const Runs runs : {Runs::Interpreted, Runs::Native}) {
+                if (!(observe(**area, g, Form::Sandbox, runs, true) == expected)) return true;
+            }
+            if (wild || expected.result.trap != TrapCode::None) return false;
+            return !(observe(**area, g, Form::Unchecked, Runs::Native) == expected) ||
+                   !(observe(**area, g, Form::Unchecked, Runs::Native, true) == expected);
         };
         const Generated generated = generate(seed, options);
         if (!differs(generated)) continue;

@@ -82,6 +82,7 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
     if (state_.options.fuel != 0) body->fuel = state_.options.fuel;
 
     Binding binding;
+    binding.hardened = state_.options.policy == Policy::Hardened;
     SKEP_TRY(binding.maps, bind_maps(*body->source));
     SKEP_CHECK(wire_inner_maps());
     binding.helper = [this, type = body->source->type](uint32_t id) -> const Helper* {

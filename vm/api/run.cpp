@@ -20,27 +20,57 @@ bool well_formed(const PacketBuffer& packet) noexcept {
            packet.hard_end - packet.head <= kMaxPacketBuffer;
 }
 
-// Ends a read section that enter() began.
-struct Section {
-    ~Section() { sync::leave(); }
+// What a thread is in while a program runs: one more run, and a read section if the program could
+// see memory that other threads reclaim.
+class OpenRun {
+public:
+    OpenRun(sync::ThreadSlot& thread, bool reclaims) noexcept
+        : thread_(thread), reclaims_(reclaims) {
+        ++thread_.runs;
+        if (reclaims_) sync::enter();  // cannot fail: the thread holds a slot
+    }
+    ~OpenRun() {
+        if (reclaims_) sync::leave();
+        --thread_.runs;
+    }
+    OpenRun(const OpenRun&) = delete;
+    OpenRun& operator=(const OpenRun&) = delete;
+
+private:
+    sync::ThreadSlot& thread_;
+    bool reclaims_;
 };
 
-}  // namespace
+void hand_out_redirect(const VmState& state, const RunArea& area, RedirectTarget& redirect) {
+    const HelperEnv::Redirect& to = area.redirect;
+    redirect.map = to.map != nullptr ? state.map_handle(to.map) : nullptr;
+    redirect.key = to.key;
+    redirect.flags = to.flags;
+}
 
-RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuffer* packet,
-                   RedirectTarget* redirect) noexcept {
-    if (packet != nullptr && !well_formed(*packet)) return trapped(body, TrapCode::BadArgument);
-    if (body.interrupted.load(std::memory_order_relaxed) != 0) [[unlikely]]
-        return trapped(body, TrapCode::Interrupted);
-    if (!sync::enter()) [[unlikely]]
+// A run whose code needs nothing but its arguments: no CPU slot, no run area.
+RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
+    uint64_t r1 = reinterpret_cast<uintptr_t>(ctx), r2 = 0;
+    if (body.image->raw) {
+        const auto& bytes = *static_cast<const BytesContext*>(ctx);
+        r1 = bytes.size == 0 ? 0 : reinterpret_cast<uintptr_t>(bytes.data);
+        r2 = bytes.size;
+    }
+    return {.r0 = body.code->direct_entry()(r1, r2, 0, 0, 0, nullptr), .program = body.number};
+}
+
+// Everything but what must be looked at before any run.
+[[gnu::noinline]] RunResult run_in_area(VmState& state, const ProgramBody& body, void* ctx,
+                                        PacketBuffer* packet, RedirectTarget* redirect) noexcept {
+    sync::ThreadSlot& thread = sync::thread_slot;
+    if (thread.slot == nullptr && !sync::acquire_slot(thread)) [[unlikely]]
         return trapped(body, TrapCode::NoSlot);
-    const Section section;
-    const unsigned depth = sync::thread_slot.depth - 1;
-    if (depth >= kMaxRunDepth) [[unlikely]]
+    if (thread.runs >= kMaxRunDepth) [[unlikely]]
         return trapped(body, TrapCode::NestedRuns);
-    RunArea* area = state.area(sync::current_slot(), depth);
+    RunArea* area = state.area(thread.index, thread.runs);
     if (area == nullptr) [[unlikely]]
         return trapped(body, TrapCode::OutOfMemory);
+    const OpenRun open(thread, body.image->reclaims);
     area->interrupt = &body.interrupted;
     RunResult result;
     result.r0 = run_program(
@@ -52,13 +82,21 @@ RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuf
         result.slot = area->trap_slot;
         result.program = area->trap_image->program_id;
     }
-    if (redirect != nullptr) {
-        const HelperEnv::Redirect& to = area->redirect;
-        redirect->map = to.map != nullptr ? state.map_handle(to.map) : nullptr;
-        redirect->key = to.key;
-        redirect->flags = to.flags;
-    }
+    if (redirect != nullptr) hand_out_redirect(state, *area, *redirect);
     return result;
+}
+
+}  // namespace
+
+RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuffer* packet,
+                   RedirectTarget* redirect) noexcept {
+    if (packet != nullptr && !well_formed(*packet)) [[unlikely]]
+        return trapped(body, TrapCode::BadArgument);
+    if (body.interrupted.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        return trapped(body, TrapCode::Interrupted);
+    if (!body.code->is_bare()) return run_in_area(state, body, ctx, packet, redirect);
+    if (redirect != nullptr) *redirect = {};
+    return run_bare(body, ctx);
 }
 
 RunResult LoadedProgram::run(XdpContext& context, RedirectTarget* redirect) const noexcept {

@@ -163,6 +163,10 @@ Mode LoadedProgram::mode() const noexcept { return impl_->body->mode; }
 uint64_t LoadedProgram::code_bytes() const noexcept { return impl_->body->code->native_bytes(); }
 LoadTimes LoadedProgram::times() const noexcept { return impl_->body->times; }
 
+uint32_t LoadedProgram::slot_at(const void* pc) const noexcept {
+    return impl_->body->code->slot_at(pc);
+}
+
 TrapInfo LoadedProgram::describe(const RunResult& result) const {
     TrapInfo info;
     info.code = result.trap;

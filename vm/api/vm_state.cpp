@@ -58,7 +58,7 @@ Result<std::shared_ptr<const Code>> VmState::native_code(const Image& image) {
     if (arena_ == nullptr) {
         SKEP_TRY(arena_, jit::CodeArena::create());
     }
-    return jit::compile(image, arena_);
+    return jit::compile(image, arena_, {.perf_map = options.perf_map, .gdb_jit = options.gdb_jit});
 }
 #endif
 

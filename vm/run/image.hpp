@@ -57,15 +57,33 @@ struct ImageSlot {
     TrapCode trap = TrapCode::None;
 };
 
+inline constexpr uint32_t kNoSlot = ~uint32_t{0};
+
 // Executable code of an image, made by one of the engines. Immutable, shared by all runs.
 class Code {
 public:
     virtual ~Code() = default;
+    // The program's own entry as a native function of r1..r5 and the environment, or null. Whoever
+    // calls it opens and closes the frame (run_program()).
+    using Entry = uint64_t (*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, HelperEnv*);
+    Entry direct_entry() const noexcept { return direct_; }
+    // True if that function touches nothing of the environment: it cannot trap, calls nothing and
+    // uses no frame, so that it may be called with any.
+    bool is_bare() const noexcept { return bare_; }
     // Runs subprogram `index` with r1..r5 = args in a fresh frame below the ones that are open. On
     // a tail call that was not taken inside a local call, returns with env.tail_target set.
     virtual CallResult enter(HelperEnv& env, uint32_t subprogram,
                              const uint64_t (&args)[5]) const noexcept = 0;
     virtual size_t native_bytes() const noexcept { return 0; }
+    // The slot whose native code `pc` lies in, or kNoSlot.
+    virtual uint32_t slot_at(const void* pc) const noexcept {
+        (void)pc;
+        return kNoSlot;
+    }
+
+protected:
+    Entry direct_ = nullptr;
+    bool bare_ = false;
 };
 
 // What a slot of a program array leads to: set in HelperEnv::tail_target by the tail-call helper,
@@ -95,7 +113,9 @@ public:
 class Image {
 public:
     Form form = Form::Sandbox;
-    bool fuel = true;  // charges are made; left out only where the proven worst case is small
+    bool hardened = false;  // engines add what policy `hardened` promises
+    bool raw = false;       // the program is of type raw: r1 and r2 are bytes and their number
+    bool fuel = true;       // charges are made; left out only where the proven worst case is small
     std::shared_ptr<const Program> program;
     std::shared_ptr<const Facts> facts;  // never null; may be incomplete
     std::vector<ImageSlot> slots;

@@ -41,7 +41,17 @@ template <class T, AtomicOp kOp>
     return 0;
 }
 
-template <bool kSandbox>
+// Nothing behind it runs, not even speculatively, before everything in front of it is decided.
+[[gnu::always_inline]] inline void speculation_barrier() noexcept {
+#if defined(__x86_64__)
+    asm volatile("lfence" ::: "memory");
+#elif defined(__aarch64__)
+    asm volatile("dsb sy\n\tisb" ::: "memory");
+#endif
+}
+
+// kHardened: no branch of the program and no check of an address is speculated past.
+template <bool kSandbox, bool kHardened>
 CallResult execute(const ThreadedCode* code, RunArea* area, const Op* pc,
                    const uint64_t* entry_args, uint64_t r10) noexcept {
     static const void* const labels[] = {
@@ -94,6 +104,7 @@ CallResult execute(const ThreadedCode* code, RunArea* area, const Op* pc,
             fault = address;                                                  \
             goto slow;                                                        \
         }                                                                     \
+        if constexpr (kHardened) speculation_barrier();                       \
     } else {                                                                  \
         host = reinterpret_cast<std::byte*>(address);                         \
     }
@@ -120,14 +131,19 @@ CallResult execute(const ThreadedCode* code, RunArea* area, const Op* pc,
 
 #define BRANCH_HANDLER(Name, suffix, word, d, s)                                           \
     L_J##Name##suffix                                                                      \
-        : if (eval_cond<word>(CondOp::Name, static_cast<word>(d), static_cast<word>(s)))   \
-              JUMP(pc->target);                                                            \
+        : if (eval_cond<word>(CondOp::Name, static_cast<word>(d), static_cast<word>(s))) { \
+        if constexpr (kHardened) speculation_barrier();                                    \
+        JUMP(pc->target);                                                                  \
+    }                                                                                      \
+    if constexpr (kHardened) speculation_barrier();                                        \
     NEXT();                                                                                \
     L_J##Name##suffix##C                                                                   \
         : if (eval_cond<word>(CondOp::Name, static_cast<word>(d), static_cast<word>(s))) { \
+        if constexpr (kHardened) speculation_barrier();                                    \
         CHARGE();                                                                          \
         JUMP(pc->target);                                                                  \
     }                                                                                      \
+    if constexpr (kHardened) speculation_barrier();                                        \
     NEXT();
 #define SKEP_COND(Name, code_, sign, mnemonic)                  \
     BRANCH_HANDLER(Name, 64R, uint64_t, REG(pc->a), REG(pc->b)) \
@@ -348,10 +364,20 @@ trapped:
 
 }  // namespace
 
-const void* const* handler_table(Form form) noexcept {
-    const CallResult table = form == Form::Sandbox
-                                 ? execute<true>(nullptr, nullptr, nullptr, nullptr, 0)
-                                 : execute<false>(nullptr, nullptr, nullptr, nullptr, 0);
+namespace {
+
+using Execute = CallResult (*)(const ThreadedCode*, RunArea*, const Op*, const uint64_t*,
+                               uint64_t) noexcept;
+
+Execute instantiation(Form form, bool hardened) noexcept {
+    if (form == Form::Sandbox) return hardened ? execute<true, true> : execute<true, false>;
+    return hardened ? execute<false, true> : execute<false, false>;
+}
+
+}  // namespace
+
+const void* const* handler_table(Form form, bool hardened) noexcept {
+    const CallResult table = instantiation(form, hardened)(nullptr, nullptr, nullptr, nullptr, 0);
     return reinterpret_cast<const void* const*>(table.r0);
 }
 
@@ -360,9 +386,8 @@ CallResult ThreadedCode::enter(HelperEnv& env, uint32_t subprogram,
     auto& area = static_cast<RunArea&>(env);
     const EnteredFrame frame(area, image_->frames[subprogram]);
     if (area.trap != TrapCode::None) return {0, true};
-    return image_->form == Form::Sandbox
-               ? execute<true>(this, &area, entry(subprogram), args, frame.r10)
-               : execute<false>(this, &area, entry(subprogram), args, frame.r10);
+    return instantiation(image_->form, image_->hardened)(this, &area, entry(subprogram), args,
+                                                         frame.r10);
 }
 
 }  // namespace skep

@@ -70,7 +70,9 @@ public:
         SKEP_CHECK(check_input());
         image_->form = form_;
         image_->fuel = form_ == Form::Sandbox || binding_.fuel;
+        image_->hardened = binding_.hardened;
         image_->program = program_;
+        image_->raw = program_->type->kind == ProgKind::Raw;
         image_->facts = facts_;
         SKEP_CHECK(bind_maps());
         bind_functions();

@@ -20,7 +20,8 @@ struct Binding {
     std::function<const Helper*(uint32_t number)> helper;
     // The host's own kernel function of that name, or null. Must outlive the image.
     std::function<const Helper*(std::string_view name)> host_kfunc;
-    bool fuel = true;  // charge fuel; may be false only for the unchecked form
+    bool fuel = true;       // charge fuel; may be false only for the unchecked form
+    bool hardened = false;  // Image::hardened
 };
 
 // The sandbox form: nothing is trusted, every access is checked.

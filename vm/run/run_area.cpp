@@ -70,6 +70,7 @@ uint64_t RunArea::open_frame(const FrameInfo& frame) noexcept {
 }
 
 void RunArea::bind(const Image& new_image) noexcept {
+    bound_id = new_image.program_id;
     image = &new_image;
     maps = new_image.map_pointers;
     layout = new_image.program->type->ctx;
@@ -126,40 +127,102 @@ CallResult finish_tail_calls(HelperEnv& env) noexcept {
 
 namespace {
 
-// r1 and r2 at entry, and the context's region.
+// r1 and r2 at entry; in a sandbox the context's region too.
 void set_context(RunArea& area, const RunStart& start) noexcept {
-    const ProgType& type = *start.image->program->type;
-    Region& region = area.table[region::kContext];
-    region = {};
     area.entry_r2 = 0;
-    if (type.kind == ProgKind::Raw) {
+    if (!start.image->raw) {
+        area.entry_r1 = reinterpret_cast<uintptr_t>(start.ctx);
+    } else {
         const auto* bytes = static_cast<const BytesContext*>(start.ctx);
         if (bytes == nullptr || bytes->data == nullptr || bytes->size == 0) {
             area.entry_r1 = 0;
+            if (area.sandbox) {
+                area.table[region::kContext] = {};
+                area.rows[region::kContext] = {};
+            }
             return;
         }
         area.entry_r2 = bytes->size;
         area.entry_r1 = reinterpret_cast<uintptr_t>(bytes->data);
-        if (!area.sandbox) return;
-        region = {.base = bytes->data,
+    }
+    if (!area.sandbox) return;
+    Region& region = area.table[region::kContext];
+    if (start.image->raw) {
+        region = {.base = reinterpret_cast<std::byte*>(area.entry_r1),
                   .lo = 0,
                   .kind = static_cast<uint32_t>(RegionKind::Memory),
-                  .readable = bytes->size,
-                  .writable = bytes->size};
+                  .readable = area.entry_r2,
+                  .writable = area.entry_r2};
+        area.update_row(region::kContext);
     } else {
-        area.entry_r1 = reinterpret_cast<uintptr_t>(start.ctx);
-        region.kind = static_cast<uint32_t>(RegionKind::Context);
+        region = {.kind = static_cast<uint32_t>(RegionKind::Context)};
+        area.rows[region::kContext] = {};
     }
-    if (area.sandbox) area.entry_r1 = guest_address(region::kContext, 0);
+    area.entry_r1 = guest_address(region::kContext, 0);
 }
 
-void set_packet(RunArea& area, const ProgType& type) noexcept {
-    Region& region = area.table[region::kPacket];
-    region = {};
+// What a sandboxed run can address besides its maps.
+void set_regions(RunArea& area, const ProgType& type) noexcept {
+    // What an earlier run of the slot saw of inner maps is not this one's to see.
+    for (; area.dynamic_count != 0; --area.dynamic_count)
+        area.table[region::kFirstDynamic + area.dynamic_count - 1] = {};
+    area.table[region::kScratch] = {};
+    area.table[region::kObject] = {};
+    Region& packet = area.table[region::kPacket];
+    packet = {};
+    area.rows[region::kPacket] = {};
     if (area.packet == nullptr) return;
-    region.kind = static_cast<uint32_t>(RegionKind::Memory);
+    packet.kind = static_cast<uint32_t>(RegionKind::Memory);
     area.packet_writable = type.packet_writable;
     area.packet_changed();
+}
+
+// The frame of the program itself, in an area that has no other.
+void open_first_frame(RunArea& area, const FrameInfo& frame) noexcept {
+    std::byte* const top = area.stack + kStackSize;
+    area.frame_bottom = top - frame.bytes;
+    area.depth = area.nesting = 1;
+    if (frame.zero && frame.bytes != 0) std::memset(area.frame_bottom, 0, frame.bytes);
+    area.stack_host = area.stack_top = reinterpret_cast<uintptr_t>(top);
+    if (!area.sandbox) return;
+    area.set_stack_region();
+    area.stack_top = guest_address(region::kStack, kStackBase + kStackSize);
+    area.stack_delta = area.stack_top - area.stack_host;
+}
+
+void close_first_frame(RunArea& area) noexcept {
+    area.depth = area.nesting = 0;
+    area.stack_top = 0;
+    area.close_frame(area.stack + kStackSize);
+}
+
+uint64_t run_directly(RunArea& area, const RunStart& start, Code::Entry entry) noexcept {
+    open_first_frame(area, start.image->frames[0]);
+    const uint64_t r0 = entry(area.entry_r1, area.entry_r2, 0, 0, 0, &area);
+    if (area.trap != TrapCode::None) [[unlikely]] {
+        area.trapped_at(*start.image, area.native_slot);
+        return 0;
+    }
+    if (area.tail_target == nullptr) [[likely]]
+        return r0;
+    close_first_frame(area);
+    return finish_tail_calls(area).r0;
+}
+
+uint64_t run_by_code(RunArea& area, const RunStart& start) noexcept {
+    const uint64_t args[5] = {area.entry_r1, area.entry_r2};
+    const CallResult result = start.code->enter(area, 0, args);
+    if (area.tail_target != nullptr) return finish_tail_calls(area).r0;
+    return result.r0;
+}
+
+// The trap is where it happened; what happened outside of any instruction is the first one's.
+[[gnu::cold]] uint64_t settle_trap(RunArea& area, const Image& image) noexcept {
+    if (area.trap_slot == kNoTrapSlot) {
+        area.trap_slot = 0;
+        area.trap_image = &image;
+    }
+    return 0;
 }
 
 }  // namespace
@@ -168,38 +231,30 @@ uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
     const uint64_t quantum = std::min(start.fuel, kFuelQuantum);
     area.fuel = static_cast<int64_t>(quantum);
     area.fuel_reserve = start.fuel - quantum;
+    area.may_goto_left = kMayGotoMax;
     area.ctx = start.ctx;
     area.packet = start.packet;
-    area.frame_bottom = area.stack + kStackSize;
     area.stack_top = 0;
-    area.open_frames = area.nesting = area.depth = area.tail_calls = 0;
-    area.trap = TrapCode::None;
-    area.trap_slot = kNoTrapSlot;
-    area.trap_image = start.image;
     area.tail_target = nullptr;
-    area.may_goto_left = kMayGotoMax;
     area.redirect = {};
-    area.ledger_count = 0;
-    area.scratch_used = 0;
     area.retval = 0;
-    // What an earlier run of the slot saw of inner maps is not this one's to see.
-    for (; area.dynamic_count != 0; --area.dynamic_count)
-        area.table[region::kFirstDynamic + area.dynamic_count - 1] = {};
-    area.table[region::kScratch] = {};
-    area.table[region::kObject] = {};
-    area.bind(*start.image);
+    area.tail_calls = area.depth = area.ledger_count = area.scratch_used = 0;
+    area.open_frames = area.nesting = 0;
+    area.trap = TrapCode::None;
+    // Left so by all runs that do not trap.
+    if (area.trap_slot != kNoTrapSlot) area.trap_slot = kNoTrapSlot;
+    area.frame_bottom = area.stack + kStackSize;
+    if (!area.is_bound(*start.image)) area.bind(*start.image);
     set_context(area, start);
-    if (area.sandbox) set_packet(area, *start.image->program->type);
+    if (area.sandbox) set_regions(area, *start.image->program->type);
 
-    const uint64_t args[5] = {area.entry_r1, area.entry_r2};
-    CallResult result = start.code->enter(area, 0, args);
-    if (area.tail_target != nullptr) result = finish_tail_calls(area);
-    area.release_all();
-    if (area.trap != TrapCode::None) {
-        if (area.trap_slot == kNoTrapSlot) area.trap_slot = 0;
-        return 0;
-    }
-    return result.r0;
+    const Code::Entry entry = start.code->direct_entry();
+    const uint64_t r0 =
+        entry != nullptr ? run_directly(area, start, entry) : run_by_code(area, start);
+    if (area.ledger_count != 0) area.release_all();
+    if (area.trap != TrapCode::None) [[unlikely]]
+        return settle_trap(area, *start.image);
+    return r0;
 }
 
 }  // namespace skep

@@ -40,11 +40,10 @@ struct Frame {
 struct RunArea : HelperEnv {
     std::byte* stack = nullptr;           // kStackSize bytes, guard pages around
     std::byte* frame_bottom = nullptr;    // lowest byte of the current frame
-    uint32_t open_frames = 0;             // used entries of `frames`
-    uint32_t nesting = 0;                 // interpreters and native code on the native stack
     uint64_t entry_r1 = 0, entry_r2 = 0;  // what every program of the run gets
     const Image* trap_image = nullptr;    // the program that trapped
     uint32_t regions_of = 0;              // program whose maps the region table holds, 0 = none
+    uint32_t bound_id = 0;                // program that bind() was last called for, 0 = none
     Frame frames[kMaxOpenFrames];
     os::Pages stack_pages;
     std::array<Region, region::kFirstMap + kMaxRunMaps> table;
@@ -66,9 +65,14 @@ struct RunArea : HelperEnv {
         region.lo = kStackBase + static_cast<uint32_t>(frame_bottom - stack);
         region.readable = region.writable =
             static_cast<uint64_t>(stack + kStackSize - frame_bottom);
+        update_row(region::kStack);
     }
     // Binds the maps of `image`: HelperEnv::maps, image, and the map regions.
     void bind(const Image& new_image) noexcept;
+    // True if bind(new_image) would change nothing.
+    bool is_bound(const Image& new_image) const noexcept {
+        return bound_id != 0 && bound_id == new_image.program_id;
+    }
     // Records where the first trap of the run happened.
     void trapped_at(const Image& where, uint32_t slot) noexcept {
         if (trap_slot != kNoTrapSlot) return;

@@ -45,7 +45,9 @@ constexpr uint8_t reg(uint8_t number_) { return static_cast<uint8_t>(number_ * 8
 class ThreadedBuilder {
 public:
     explicit ThreadedBuilder(const Image& image)
-        : image_(image), code_(new ThreadedCode(image)), table_(handler_table(image.form)) {}
+        : image_(image),
+          code_(new ThreadedCode(image)),
+          table_(handler_table(image.form, image.hardened)) {}
 
     std::unique_ptr<ThreadedCode> build() {
         find_targets();

@@ -66,7 +66,7 @@ private:
     std::vector<uint32_t> entries_;  // by subprogram: index of its first op
 };
 
-// The address of each handler, in the instantiation for `form`.
-const void* const* handler_table(Form form) noexcept;
+// The address of each handler, in the instantiation for `form`, hardened or not.
+const void* const* handler_table(Form form, bool hardened) noexcept;
 
 }  // namespace skep

@@ -35,6 +35,7 @@ struct ThreadSlot {
     Slot* slot = nullptr;
     unsigned index = 0;
     unsigned depth = 0;  // open read sections of this thread
+    unsigned runs = 0;   // runs of programs that this thread is inside of
 };
 
 extern constinit Domain process;
@@ -92,7 +93,7 @@ inline void leave() noexcept {
     if (--thread.depth == 0) thread.slot->epoch.store(0, std::memory_order_release);
 }
 
-// The slot of this thread; meaningful between enter() and leave().
+// The slot of this thread; meaningful between enter() and leave(), and in a run.
 inline unsigned current_slot() noexcept { return thread_slot.index; }
 
 // A read section for threads that are not in a run: hosts. It cannot fail: when every slot is

@@ -45,6 +45,12 @@ struct VmOptions {
     uint64_t map_bytes = uint64_t{1} << 34;  // bound on memory reserved for maps of the Vm
     Services services;
     void* user = nullptr;  // handed to the host's own helpers
+    // Native code tells about itself: `perf_map` appends a line per program and subprogram to
+    // /tmp/perf-PID.map, where perf and other profilers look for names of generated code;
+    // `gdb_jit` registers an object with the same symbols through GDB's JIT interface. Failing to
+    // do so is no error.
+    bool perf_map = false;
+    bool gdb_jit = false;
 };
 
 // How a run ended. r0 is meaningful only without a trap.
@@ -99,8 +105,12 @@ public:
     RunResult run_context(void* context, uint64_t size) const noexcept;
 
     TrapInfo describe(const RunResult& result) const;
+    // The slot whose native code `pc` lies in, or ~0u; of use to profilers and crash handlers.
+    uint32_t slot_at(const void* pc) const noexcept;
 
-    // Makes running and future runs of this program stop with Trap::Interrupted until cleared.
+    // Makes running and future runs of this program stop with Trap::Interrupted until cleared. The
+    // flag is polled where fuel is charged, every 64 Ki units; a verified program without fuel
+    // (see VmOptions::fuel), whose runs end by themselves soon, stops at its next run.
     void interrupt() const noexcept;
     void clear_interrupt() const noexcept;
 
