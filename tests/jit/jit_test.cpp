@@ -5,6 +5,7 @@
 
 #include "tests/support/engine_run.hpp"
 #include "tests/support/generate.hpp"
+#include "tests/support/random.hpp"
 #include "tests/support/reference.hpp"
 
 namespace skep::test {
@@ -41,7 +42,7 @@ std::string text_of(const Observed& o) {
 uint64_t rounds() {
     const char* text = std::getenv("SKEP_ROUNDS");
     if (text != nullptr) return std::strtoull(text, nullptr, 10);
-    return std::getenv("SKEP_LONG") != nullptr ? 1'000'000 : 600;
+    return is_long_run() ? 1'000'000 : 600;
 }
 
 void compare(bool wild) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <string_view>
 
 namespace skep::test {
 
@@ -47,6 +48,12 @@ inline uint64_t seed_or(uint64_t fallback) {
 inline size_t rounds_or(size_t fallback) {
     const char* text = std::getenv("SKEP_ROUNDS");
     return text != nullptr ? std::strtoull(text, nullptr, 0) : fallback;
+}
+
+// Whether the long soaks are wanted: SKEP_LONG is set, and not to 0.
+inline bool is_long_run() {
+    const char* text = std::getenv("SKEP_LONG");
+    return text != nullptr && *text != '\0' && std::string_view(text) != "0";
 }
 
 }  // namespace skep::test

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/random.hpp"
 #include "tests/verifier/bits.hpp"
 #include "verifier/value.hpp"
 
@@ -23,13 +24,33 @@ using V = Value<W>;
 using Set = uint16_t;
 inline constexpr unsigned kValues = 16;
 
-inline bool is_long_run() { return std::getenv("SKEP_LONG") != nullptr; }
+// The values from lo to hi, none if hi < lo.
+constexpr Set between(unsigned lo, unsigned hi) {
+    return hi < lo ? Set{0} : static_cast<Set>((2u << hi) - (1u << lo));
+}
 
+// value_contains() of every value at once: bit masks of what each component allows.
 inline Set members(const V& v) {
-    Set set = 0;
-    for (unsigned x = 0; x < kValues; ++x)
-        if (value_contains(v, W(x))) set |= static_cast<Set>(1u << x);
-    return set;
+    struct Tables {
+        Set of_tnum[kValues][kValues] = {};  // by value and mask
+        Set with_low[4] = {};                // by the low half
+        Tables() {
+            for (unsigned x = 0; x < kValues; ++x) {
+                with_low[x % 4] |= static_cast<Set>(1u << x);
+                for (unsigned value = 0; value < kValues; ++value)
+                    for (unsigned mask = 0; mask < kValues; ++mask)
+                        if (tnum_contains(BasicTnum<W>{W(value), W(mask)}, W(x)))
+                            of_tnum[value][mask] |= static_cast<Set>(1u << x);
+            }
+        }
+    };
+    static const Tables tables;
+    Set low = 0;
+    for (unsigned x = 0; x < 4; ++x)
+        if (range_contains(v.low, H(x))) low |= tables.with_low[x];
+    const SplitRange<W>& r = v.range;
+    return tables.of_tnum[v.bits.value.n][v.bits.mask.n] & low &
+           (between(r.pos.lo.n, r.pos.hi.n) | between(r.neg.lo.n, r.neg.hi.n));
 }
 
 // The best abstraction of a set: every component as small as can be.
@@ -38,6 +59,17 @@ inline V abstraction(Set set) {
     for (unsigned x = 0; x < kValues; ++x)
         if (set >> x & 1) out = join(out, value_const(W(x)));
     return out;
+}
+
+// The members of the best abstraction, by set.
+inline const std::vector<Set>& best_members() {
+    static const std::vector<Set> table = [] {
+        std::vector<Set> out(size_t{1} << kValues);
+        for (size_t set = 1; set < out.size(); ++set)
+            out[set] = members(abstraction(static_cast<Set>(set)));
+        return out;
+    }();
+    return table;
 }
 
 // Abstract inputs without repetition: best abstractions of all sets, and what sync() makes of
@@ -180,13 +212,14 @@ inline Tally check_operator(const Operator& op, const std::vector<V>& inputs, si
         for (unsigned y = 0; y < kValues; ++y)
             results[x][y] = static_cast<Set>(1u << op.concrete(x, y));
     Tally tally;
+    const std::vector<Set>& best = best_members();
     const auto check = [&](size_t i, size_t j) {
         Set expected = 0;
         for (unsigned left = sets[i]; left != 0; left &= left - 1)
             for (unsigned right = sets[j]; right != 0; right &= right - 1)
                 expected |= results[std::countr_zero(left)][std::countr_zero(right)];
         const Set actual = members(op.abstract(inputs[i], inputs[j]));
-        const bool is_best = actual == members(abstraction(expected));
+        const bool is_best = actual == best[expected];
         ++tally.checked;
         tally.optimal += is_best ? 1 : 0;
         if (std::has_single_bit(sets[j])) {
@@ -239,6 +272,7 @@ inline Tally check_condition(const Condition& c, const std::vector<V>& inputs, s
                 held_by[y] |= static_cast<Set>(1u << x);
             }
     Tally tally;
+    const std::vector<Set>& best = best_members();
     for (size_t pair = 0; pair < inputs.size() * inputs.size(); pair += stride) {
         const size_t i = pair % inputs.size(), j = pair / inputs.size();
         Set left = 0, right = 0;
@@ -250,8 +284,7 @@ inline Tally check_condition(const Condition& c, const std::vector<V>& inputs, s
         const bool feasible = refine_values(c.op, c.is64, c.taken, a, b);
         const Set got_left = members(a), got_right = members(b);
         ++tally.checked;
-        if (got_left == members(abstraction(left)) && got_right == members(abstraction(right)))
-            ++tally.optimal;
+        if (got_left == best[left] && got_right == best[right]) ++tally.optimal;
         const bool lost = (left & ~got_left) || (right & ~got_right) || (!feasible && left != 0);
         if (lost && tally.unsound++ == 0)
             tally.first = c.name + " on " + text(sets[i]) + " and " + text(sets[j]) + " leaves " +

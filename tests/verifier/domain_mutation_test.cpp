@@ -42,7 +42,7 @@ class DomainMutation : public testing::TestWithParam<Named> {};
 
 // Computed once, without faults.
 const std::vector<V>& all_inputs() {
-    static const std::vector<V> inputs = abstract_values();
+    static const std::vector<V> inputs = (best_members(), abstract_values());
     return inputs;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <gtest/gtest.h>
 
+#include "tests/support/random.hpp"
 #include "tests/verifier/sym.hpp"
 #include "verifier/value.hpp"
 
@@ -19,9 +20,8 @@ using Bit = z3::expr;
 constexpr unsigned kTimeoutMs = 300'000;
 
 // Proofs that take more than a few seconds are made with SKEP_LONG=1.
-bool is_long_run() { return std::getenv("SKEP_LONG") != nullptr; }
 #define SKEP_LONG_ONLY() \
-    if (!is_long_run()) GTEST_SKIP() << "takes minutes; set SKEP_LONG=1"
+    if (!test::is_long_run()) GTEST_SKIP() << "takes minutes; set SKEP_LONG=1"
 
 // Valid, unless Z3 gives a counterexample, which is printed. A timeout counts as a failure.
 testing::AssertionResult is_valid(const z3::expr& assumption, const z3::expr& claim) {
@@ -94,7 +94,7 @@ protected:
 
 TEST_F(DomainProof, TnumOperators) {
     EXPECT_TRUE(is_valid(tnums_, in(tnum_add(a_, b_), x_ + y_)));
-    if (is_long_run()) {
+    if (test::is_long_run()) {
         EXPECT_TRUE(is_valid(tnums_, in(tnum_sub(a_, b_), x_ - y_)));
     }
     EXPECT_TRUE(is_valid(tnums_, in(tnum_and(a_, b_), x_ & y_)));
@@ -140,7 +140,7 @@ TEST_F(DomainProof, NextMemberIsTheLeastThatIsNotBelow) {
 
 TEST_F(DomainProof, Ranges) {
     const W lo = variable<64>("lo"), hi = variable<64>("hi");
-    if (is_long_run()) {
+    if (test::is_long_run()) {
         EXPECT_TRUE(is_valid((x_ - lo <= hi - lo).e, in(arc(lo, hi), x_)));
         EXPECT_TRUE(is_valid(proof_context().bool_val(true), well_formed(arc(lo, hi))));
     }
