@@ -144,6 +144,7 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.branch_test_imm(b, w, r, k, l, b);
     // Behind a branch above to kNoLabel, which only compares: dst = a if `c` holds, else b.
     m.select(c, r, r, r);
+    m.set_if(c, r, b);  // the same: r = c holds; `b` says that r is 0
     m.add_mem_imm(w, mem, int32_t{});
     m.sub_mem_imm(w, mem, int32_t{}, l);  // memory -= imm; to the label if it became negative
     m.sub_imm(r, int32_t{}, l);           // the same for a register

@@ -5,6 +5,7 @@
 #include <asmjit/arm/a64utils.h>
 #include <bit>
 
+#include "jit/magic.hpp"
 #include "vm/isa/semantics.hpp"
 
 namespace skep::jit {
@@ -282,13 +283,8 @@ void MasmA64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_
             break;
         case AluOp::Div:
         case AluOp::Mod:
-            if (!is_signed && std::has_single_bit(value)) {
-                if (op == AluOp::Div)
-                    assembler_.lsr(d, x, std::countr_zero(value));
-                else if (value == 1)
-                    assembler_.mov(d, 0);
-                else
-                    assembler_.and_(d, x, value - 1);
+            if (!is_signed && value != 0) {
+                divide_unsigned_imm(op, w, dst, a, value);
                 return;
             }
             assembler_.mov(t, value);
@@ -304,6 +300,45 @@ void MasmA64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_
         case AluOp::Xor: assembler_.eor(d, x, t); break;
         default: assembler_.mul(d, x, t); break;
     }
+}
+
+// See magic.hpp.
+void MasmA64::divide_unsigned_imm(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor) {
+    const a64::Gp d = gp(w, dst), x = gp(w, a);
+    if (std::has_single_bit(divisor)) {
+        if (op == AluOp::Div)
+            assembler_.lsr(d, x, std::countr_zero(divisor));
+        else if (divisor == 1)
+            assembler_.mov(d, 0);
+        else
+            assembler_.and_(d, x, divisor - 1);
+        return;
+    }
+    const Magic magic = w == Width::Dw ? magic64(divisor) : magic32(static_cast<uint32_t>(divisor));
+    a64::Gp n = gp(Width::Dw, a);
+    if (magic.pre != 0 || w == Width::W) {
+        if (w == Width::W)
+            assembler_.mov(kScratch1.w(), gp(Width::W, a));
+        else
+            assembler_.lsr(kScratch1, n, magic.pre);
+        n = kScratch1;
+    }
+    const a64::Gp high = gp(Width::Dw, kTmp0), more = gp(Width::Dw, kTmp1);
+    assembler_.mov(kScratch0, magic.multiplier);
+    assembler_.umulh(high, n, kScratch0);
+    if (magic.wide) {
+        assembler_.sub(more, n, high);
+        assembler_.add(high, high, more, a64::lsr(1));
+    }
+    const a64::Gp quotient = op == AluOp::Div ? gp(Width::Dw, dst) : high;
+    if (magic.post != 0)
+        assembler_.lsr(quotient, high, magic.post);
+    else if (op == AluOp::Div)
+        assembler_.mov(quotient, high);
+    if (op == AluOp::Div) return;
+    const a64::Gp t = scratch(w, kScratch0);
+    assembler_.mov(t, divisor);
+    assembler_.msub(d, gp(w, kTmp0), t, x);
 }
 
 // The processor's division gives 0 for a zero divisor and wraps the smallest number by -1, which is
@@ -720,6 +755,10 @@ void MasmA64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId t
 
 void MasmA64::select(CondOp op, Reg dst, Reg a, Reg b) {
     assembler_.csel(gp(Width::Dw, dst), gp(Width::Dw, a), gp(Width::Dw, b), cond_code(op));
+}
+
+void MasmA64::set_if(CondOp op, Reg dst, bool) {
+    assembler_.cset(gp(Width::Dw, dst), cond_code(op));
 }
 
 void MasmA64::add_mem_imm(Width w, Mem mem, int32_t imm) {

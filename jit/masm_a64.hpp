@@ -77,6 +77,7 @@ public:
     void branch_test(bool zero, Width w, Reg a, Reg b, LabelId label, bool near);
     void branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId label, bool near);
     void select(CondOp op, Reg dst, Reg a, Reg b);
+    void set_if(CondOp op, Reg dst, bool is_zero);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
     void sub_imm(Reg r, int32_t imm, LabelId when_negative);
@@ -92,6 +93,7 @@ private:
     asmjit::a64::Mem operand(Mem mem, unsigned size);
     asmjit::a64::Mem env_operand(int32_t disp) const;
     void divide(AluOp op, Width w, bool is_signed, Reg dst, Reg a, asmjit::a64::Gp divisor);
+    void divide_unsigned_imm(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor);
     void atomic_lse(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void atomic_exclusive(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void jump_if(asmjit::arm::CondCode code, LabelId target, bool near);

@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "jit/magic.hpp"
 #include "vm/isa/semantics.hpp"
 
 namespace skep::jit {
@@ -249,7 +250,7 @@ void MasmX64::alu_imm(AluOp op, Width w, bool is_signed, Reg dst, int64_t imm) {
         case AluOp::Mod:
             if (!is_signed) {
                 divide_unsigned_imm(
-                    op, w, dst,
+                    op, w, dst, dst,
                     w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm));
             } else {
                 assembler_.mov(gp(w, kTmp1), imm);
@@ -354,97 +355,76 @@ void MasmX64::divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor, bo
     assembler_.bind(done);
 }
 
-void MasmX64::divide_unsigned_imm(AluOp op, Width w, Reg dst, uint64_t divisor) {
+void MasmX64::divide_unsigned_imm(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor) {
     const x86::Gp d = gp(w, dst);
     if (divisor == 0) {
         if (op == AluOp::Div)
             assembler_.xor_(d.r32(), d.r32());
-        else if (w == Width::W)
-            assembler_.mov(d, d);
+        else if (w == Width::W || dst != a)
+            assembler_.mov(d, gp(w, a));
         return;
     }
-    if (std::has_single_bit(divisor)) {
-        const int k = std::countr_zero(divisor);
-        if (op == AluOp::Div) {
-            alu_imm(AluOp::Rsh, w, false, dst, k);
-        } else if (divisor - 1 <= INT32_MAX) {
-            assembler_.and_(gp(Width::W, dst), static_cast<int32_t>(divisor - 1));
-        } else {
-            mov_imm(kTmp0, divisor - 1);
-            assembler_.and_(d, gp(w, kTmp0));
-        }
+    if (!std::has_single_bit(divisor)) {
+        divide_by_magic(op, w, dst, a, divisor);
         return;
     }
-    divide_by_magic(op, w, dst, divisor);
+    const int k = std::countr_zero(divisor);
+    if (op == AluOp::Div) {
+        alu3_imm(AluOp::Rsh, w, false, dst, a, k);
+    } else if (divisor - 1 <= INT32_MAX) {
+        alu3_imm(AluOp::And, w, false, dst, a, static_cast<int64_t>(divisor - 1));
+    } else {
+        mov_imm(kTmp0, divisor - 1);
+        alu3(AluOp::And, w, false, dst, a, kTmp0, false);
+    }
 }
 
-// n / d = (n * m) >> (N + s) for a suitable m (Granlund and Montgomery, PLDI 1994; Hacker's Delight
-// 10-8). Where m needs N + 1 bits the sum is halved before it can overflow.
-void MasmX64::divide_by_magic(AluOp op, Width w, Reg dst, uint64_t divisor) {
-    const unsigned bits = w == Width::Dw ? 64 : 32;
-    const unsigned log = 63 - static_cast<unsigned>(std::countl_zero(divisor));
-    const unsigned __int128 one = 1;
-    const unsigned __int128 power = one << (bits + log);
-    uint64_t m = static_cast<uint64_t>(power / divisor);
-    const uint64_t rest = static_cast<uint64_t>(power % divisor);
-    const bool wide = divisor - rest >= (uint64_t{1} << log);
-    if (wide) {
-        // The multiplier of one more bit; its top bit is implicit. It wraps modulo 2^bits.
-        m = m * 2 + (rest * 2 >= divisor || rest * 2 < rest ? 1 : 0);
-    }
-    m += 1;
-    if (bits == 32) m &= UINT32_MAX;
+// dst = a / divisor or a % divisor; see magic.hpp. The dividend stays in kTmp1, the product is in
+// kTmp0.
+void MasmX64::divide_by_magic(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor) {
+    const Magic magic = w == Width::Dw ? magic64(divisor) : magic32(static_cast<uint32_t>(divisor));
     const x86::Gp d = gp(w, dst), t0 = gp(w, kTmp0), t1 = gp(w, kTmp1);
-    assembler_.mov(t1, d);    // n
-    high_product(w, dst, m);  // t0 = high half of n * m
-    if (wide) {
-        // t0 = ((n - t0) >> 1) + t0
-        assembler_.mov(d, t1);
-        assembler_.sub(d, t0);
-        assembler_.shr(d, 1);
-        assembler_.add(t0, d);
+    assembler_.mov(t1, gp(w, a));
+    if (magic.pre != 0) assembler_.shr(t1, magic.pre);
+    high_product(magic.multiplier);
+    if (magic.wide) {
+        // ((n - high) >> 1) + high
+        assembler_.mov(x86::r9, x86::r11);
+        assembler_.sub(x86::r9, x86::r10);
+        assembler_.shr(x86::r9, 1);
+        assembler_.add(x86::r10, x86::r9);
     }
-    if (log != 0) assembler_.shr(t0, log);
+    if (magic.post != 0) assembler_.shr(t0, magic.post);
     if (op == AluOp::Div) {
         assembler_.mov(d, t0);
         return;
     }
+    if (magic.pre != 0) assembler_.mov(t1, gp(w, a));
     if (w == Width::W || fits_i32(static_cast<int64_t>(divisor))) {
         assembler_.imul(t0, t0, static_cast<int32_t>(divisor));
     } else {
-        assembler_.mov(d, divisor);
-        assembler_.imul(t0, d);
+        assembler_.mov(x86::r9, divisor);
+        assembler_.imul(t0, x86::r9);
     }
+    assembler_.sub(t1, t0);
     assembler_.mov(d, t1);
-    assembler_.sub(d, t0);
 }
 
-// kTmp0 = upper half of kTmp1 * multiplier. Uses rax and rdx, restored through r9 and the
-// stack-free temporary dst, whose value the caller has in kTmp1.
-void MasmX64::high_product(Width w, Reg dst, uint64_t multiplier) {
-    if (w == Width::W) {
-        // A 32 x 32 product fits in 64 bits.
-        assembler_.mov(x86::r10d, x86::r11d);
-        assembler_.mov(x86::r9d, static_cast<uint32_t>(multiplier));
-        assembler_.imul(x86::r10, x86::r9);
-        assembler_.shr(x86::r10, 32);
-        return;
-    }
+// kTmp0 = upper half of kTmp1 * multiplier; kTmp1 stays.
+void MasmX64::high_product(uint64_t multiplier) {
+    assembler_.mov(x86::r9, x86::rdx);
     if (features_.bmi2) {
         // mulx takes rdx implicitly and writes no flags; rdx is r3.
-        if (dst != 3) assembler_.mov(x86::r9, x86::rdx);
         assembler_.mov(x86::rdx, multiplier);
         assembler_.mulx(x86::r10, x86::rdx, x86::r11, x86::rdx);
-        if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
-        return;
+    } else {
+        assembler_.push(x86::rax);
+        assembler_.mov(x86::rax, multiplier);
+        assembler_.mul(x86::rdx, x86::rax, x86::r11);
+        assembler_.mov(x86::r10, x86::rdx);
+        assembler_.pop(x86::rax);
     }
-    if (dst != 3) assembler_.mov(x86::r9, x86::rdx);
-    assembler_.push(x86::rax);
-    assembler_.mov(x86::rax, multiplier);
-    assembler_.mul(x86::rdx, x86::rax, x86::r11);
-    assembler_.mov(x86::r10, x86::rdx);
-    assembler_.pop(x86::rax);
-    if (dst != 3) assembler_.mov(x86::rdx, x86::r9);
+    assembler_.mov(x86::rdx, x86::r9);
 }
 
 void MasmX64::neg(Width w, Reg dst) { assembler_.neg(gp(w, dst)); }
@@ -474,7 +454,7 @@ void MasmX64::rotate_left(Width w, Reg dst, Reg src, unsigned count) {
         assembler_.rorx(gp(w, dst), gp(w, src), bits - count);
         return;
     }
-    mov(w, dst, src);
+    if (dst != src) mov(w, dst, src);
     assembler_.rol(gp(w, dst), count);
 }
 
@@ -563,9 +543,16 @@ void MasmX64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_
                 // The mask's upper half is 0.
                 if (imm >= 0) w = Width::W;
                 break;
+            case AluOp::Div:
+            case AluOp::Mod:
+                if (is_signed) break;
+                divide_unsigned_imm(
+                    op, w, dst, a,
+                    w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm));
+                return;
             default: break;
         }
-        mov(w, dst, a);
+        if (dst != a) mov(w, dst, a);
     }
     alu_imm(op, w, is_signed, dst, imm);
 }
@@ -872,6 +859,11 @@ void MasmX64::select(CondOp op, Reg dst, Reg a, Reg b) {
     }
     if (dst != a) assembler_.mov(kMap[dst], kMap[a]);
     assembler_.cmov(x86::negateCond(cond_code(op)), kMap[dst], kMap[b]);
+}
+
+void MasmX64::set_if(CondOp op, Reg dst, bool is_zero) {
+    assembler_.set(cond_code(op), kMap[dst].r8());
+    if (!is_zero) assembler_.movzx(gp(Width::W, dst), kMap[dst].r8());
 }
 
 void MasmX64::add_mem_imm(Width w, Mem mem, int32_t imm) {

@@ -78,6 +78,7 @@ public:
     void branch_test(bool zero, Width w, Reg a, Reg b, LabelId label, bool near);
     void branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId label, bool near);
     void select(CondOp op, Reg dst, Reg a, Reg b);
+    void set_if(CondOp op, Reg dst, bool is_zero);
     void add_mem_imm(Width w, Mem mem, int32_t imm);
     void sub_mem_imm(Width w, Mem mem, int32_t imm, LabelId when_negative);
     void sub_imm(Reg r, int32_t imm, LabelId when_negative);
@@ -95,9 +96,9 @@ private:
     template <class Operand>
     void combine(AluOp op, const asmjit::x86::Gp& dst, const Operand& operand);
     void divide(AluOp op, Width w, bool is_signed, Reg dst, Reg divisor, bool nonzero);
-    void divide_unsigned_imm(AluOp op, Width w, Reg dst, uint64_t divisor);
-    void divide_by_magic(AluOp op, Width w, Reg dst, uint64_t divisor);
-    void high_product(Width w, Reg dst, uint64_t multiplier);
+    void divide_unsigned_imm(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor);
+    void divide_by_magic(AluOp op, Width w, Reg dst, Reg a, uint64_t divisor);
+    void high_product(uint64_t multiplier);
     void atomic_loop(AtomicOp op, Width w, Mem mem, Reg src);
     void jump_if(CondOp op, LabelId target, bool near);
     void push_saved(uint16_t saved);

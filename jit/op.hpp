@@ -28,6 +28,7 @@ struct Op {
         LoadSigned,  // dst = [mem], `bits` wide, sign-extended to `width`
         Select,  // dst = a if the comparison of the slot before holds, else the low `width` of b,
                  // or, if is_imm, imm
+        SetIf,   // dst = imm (0 or 1) if the comparison of the slot before holds, else 1 - imm
         LoadSwapped,    // dst = [mem], `bits` wide, in reverse byte order
         Store,          // [mem] = a, `bits` wide
         StoreImm,       // [mem] = imm, `bits` wide

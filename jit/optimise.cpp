@@ -20,6 +20,19 @@ bool ends_block(const ImageSlot& s) {
     }
 }
 
+// Nothing but loads and stores through r10 itself names the frame.
+bool has_private_frame(const Image& image, const Subprogram& f) {
+    for (uint32_t slot = f.first; slot < f.first + f.count; ++slot) {
+        const Insn& i = image.slots[slot].insn;
+        uint16_t uses = Liveness::reads(i);
+        const bool plain = i.kind == Kind::Load || i.kind == Kind::Store;
+        if (i.kind == Kind::Store && !i.is_imm && i.src == kFramePointer) return false;
+        if (plain) uses = 0;
+        if ((uses >> kFramePointer & 1) != 0) return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 std::vector<Op> optimise(const Image& image, const Liveness& liveness,
@@ -30,6 +43,7 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness,
     Selector selector(image, liveness, selects, abilities);
     for (const Subprogram& f : image.program->subprograms) {
         const uint32_t last = f.first + f.count;
+        const bool private_frame = has_private_frame(image, f);
         for (uint32_t first = f.first; first < last;) {
             uint32_t end = first;
             while (end < last) {
@@ -39,7 +53,7 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness,
                 if (end > 0 && selects[end - 1]) continue;  // its move belongs to it
                 if (stop || end - first >= kMaxBlock || (end < last && targets[end])) break;
             }
-            selector.select(first, end, ops);
+            selector.select(first, end, private_frame, ops);
             first = end;
         }
     }

@@ -55,8 +55,8 @@ CondOp mirrored(CondOp op) {
 
 }  // namespace
 
-void Selector::select(uint32_t first, uint32_t end, std::vector<Op>& ops) {
-    values_.build(first, end);
+void Selector::select(uint32_t first, uint32_t end, bool private_frame, std::vector<Op>& ops) {
+    values_.build(first, end, private_frame);
     count_uses(first, end);
     current_ = values_.final_definitions();
     failed_ = false;
@@ -72,6 +72,7 @@ void Selector::select(uint32_t first, uint32_t end, std::vector<Op>& ops) {
         ops[slot] = [&] {
             const ValueId id = values_.id_of(slot);
             if (s.insn.kind == Kind::Branch) return choose_branch(slot);
+            if (values_[id].redundant) return Op{.what = Op::What::Nothing};
             if (s.insn.kind == Kind::Store && values_[id].computes) return choose_store(slot);
             if (values_[id].reg == kNoReg) return as_it_stands(slot);
             return choose_definition(id);
@@ -113,8 +114,8 @@ void Selector::count_slot(uint32_t slot, std::array<ValueId, kRegisters>& curren
     const Value& d = values_[id];
     const Insn& i = image_.slots[slot].insn;
     if (d.reg != kNoReg) current[d.reg] = d.previous;
-    const bool effect = i.kind != Kind::Alu && i.kind != Kind::Neg && i.kind != Kind::Endian &&
-                        i.kind != Kind::Imm64 && d.what != Value::What::Load;
+    const bool effect = d.effect || d.reg == kNoReg;
+    if (d.redundant) return;
     if (!effect && d.value != id) return;  // a copy: its source is demanded by its readers
     if (!effect && !d.live) return;
     if (selects_[slot] && !values_[id + 1].live) return;
@@ -452,6 +453,12 @@ Op Selector::compute_load(ValueId id, Reg dst) {
 }
 
 Op Selector::compute_select(const Value& v, Reg dst) {
+    const Value& old = values_[v.a];
+    if (old.what == Value::What::Const && v.b == kNoValue &&
+        ((old.imm == 1 && v.imm == 0) || (old.imm == 0 && v.imm == 1))) {
+        ++values_[v.a].served;
+        return Op{.what = Op::What::SetIf, .dst = dst, .imm = old.imm};
+    }
     Op out{
         .what = Op::What::Select, .width = v.width, .dst = dst, .a = take(v.a, dst), .imm = v.imm};
     if (v.b == kNoValue)

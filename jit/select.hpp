@@ -29,7 +29,7 @@ public:
 
     // Chooses for slots first..end-1, of which only `first` is reached from elsewhere and only
     // branches and the last slot leave. Writes ops[first..end-1].
-    void select(uint32_t first, uint32_t end, std::vector<Op>& ops);
+    void select(uint32_t first, uint32_t end, bool private_frame, std::vector<Op>& ops);
 
 private:
     // An address that is being put together: base + index << shift + disp.

@@ -93,7 +93,7 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
     }
     const Op& op = plan_.op(i);
     if (op.what != Op::What::Slot && insn.kind != Kind::Branch) {
-        if (op.what == Op::What::Select)
+        if (op.what == Op::What::Select || op.what == Op::What::SetIf)
             emit_select(i);
         else
             emit_op(op);

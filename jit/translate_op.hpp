@@ -29,6 +29,7 @@ void Translator<M>::emit_op(const Op& o) {
             m_.store_imm(o.memory_width(), o.mem, static_cast<int32_t>(o.imm));
             break;
         case Op::What::Select:
+        case Op::What::SetIf:
         case Op::What::Slot:
         case Op::What::Nothing:
         case Op::What::Compare:
@@ -46,10 +47,24 @@ inline CondOp condition_of(const Op& o) {
     return mask ? CondOp::Ne : o.cond();
 }
 
+inline bool reads(const Op& comparison, Reg r) {
+    const Op& c = comparison;
+    return c.a == r || c.b == r || c.mem.base == r || (c.mem.has_index && c.mem.index == r);
+}
+
 // dst = a if the comparison of `slot` - 1 holds, else b.
 template <MacroAssembler M>
 void Translator<M>::emit_select(uint32_t slot) {
     const Op &o = plan_.op(slot), &comparison = plan_.op(slot - 1);
+    const CondOp cond = condition_of(comparison);
+    if (o.what == Op::What::SetIf) {
+        // A register that the comparison does not read can be cleared before it.
+        const bool clear = !reads(comparison, o.dst);
+        if (clear) m_.mov_imm(o.dst, 0);
+        compare(slot - 1, true, kNoLabel, false);
+        m_.set_if(o.imm == 1 ? cond : negate(cond), o.dst, clear);
+        return;
+    }
     Reg b = o.b;
     if (o.is_imm || o.width == Width::W) {
         // Not between the comparison and its use: it may write flags.
@@ -60,7 +75,7 @@ void Translator<M>::emit_select(uint32_t slot) {
         b = kTmp0;
     }
     compare(slot - 1, true, kNoLabel, false);
-    m_.select(condition_of(comparison), o.dst, o.a, b);
+    m_.select(cond, o.dst, o.a, b);
 }
 
 template <MacroAssembler M>

@@ -62,9 +62,11 @@ bool Values::is_plain(uint32_t slot) const {
     return image_.form == Form::Unchecked && s.access == Access::Proven;
 }
 
-void Values::build(uint32_t first, uint32_t end) {
+void Values::build(uint32_t first, uint32_t end, bool private_frame) {
     first_ = first;
     epoch_ = 0;
+    private_frame_ = private_frame;
+    kept_.fill(Kept{});
     values_.assign(size_t{kRegisters} + end - first, Value{});
     for (Reg r = 0; r < kRegisters; ++r) {
         values_[r].reg = r;
@@ -114,9 +116,12 @@ void Values::zero_extend(ValueId id, Reg reg, ValueId a, unsigned bits) {
 ValueId Values::low_half(ValueId v) const {
     const Value& value = values_[v];
     if (value.what != Value::What::ZeroExtend || value.count != 32) return v;
-    const bool held = std::any_of(current_.begin(), current_.end(),
-                                  [&](ValueId d) { return values_[d].value == value.a; });
-    return held ? value.a : v;
+    return held_now(value.a) ? value.a : v;
+}
+
+bool Values::held_now(ValueId value) const {
+    return std::any_of(current_.begin(), current_.end(),
+                       [&](ValueId d) { return values_[d].value == value; });
 }
 
 void Values::add_slot(uint32_t slot) {
@@ -386,8 +391,7 @@ bool Values::add_rotate(ValueId id, Reg reg, Width width, ValueId a, ValueId b) 
         if (strip(x) != strip(right->a)) return false;
         x = strip(x) == x ? right->a : x;
     }
-    const bool held = std::any_of(current_.begin(), current_.end(),
-                                  [&](ValueId d) { return values_[d].value == x; });
+    const bool held = held_now(x);
     // Where x itself is gone, its last holder was one of the two shifted registers.
     if (!held) {
         const ValueId l = current_[reg];
@@ -451,6 +455,7 @@ void Values::add_memory(ValueId id, uint32_t slot) {
     const bool plain = is_plain(slot);
     v.imm = i.off;
     v.count = static_cast<uint8_t>(8 * bytes_of(i.width));
+    if (plain && add_frame_access(id, i)) return;
     if (plain) {
         v.a = value_in(i.kind == Kind::Load ? i.src : i.dst);
         v.computes = true;
@@ -458,6 +463,8 @@ void Values::add_memory(ValueId id, uint32_t slot) {
     if (i.kind == Kind::Store) {
         if (plain && !i.is_imm) v.b = value_in(i.src);
         ++epoch_;
+        // A sandboxed program may have made up an address in its own frame.
+        if (!plain && image_.form == Form::Sandbox) kept_.fill(Kept{});
         return;
     }
     if (plain)
@@ -471,7 +478,53 @@ void Values::add_memory(ValueId id, uint32_t slot) {
     compute(id, i.dst);
 }
 
+Values::Kept* Values::kept_at(int off, unsigned bytes) {
+    for (Kept& k : kept_) {
+        if (k.value != kNoValue && k.off == off && k.bytes == bytes) return &k;
+    }
+    return nullptr;
+}
+
+void Values::keep(int off, unsigned bytes, ValueId value) {
+    kept_[next_kept_++ % kept_.size()] = {off, bytes, value};
+}
+
+// Loads and stores of a frame that nothing else touches: what was stored or loaded before need not
+// be loaded again while a register holds it, nor stored again. True if nothing is left to do.
+bool Values::add_frame_access(ValueId id, const Insn& i) {
+    const Reg base = i.kind == Kind::Load ? i.src : i.dst;
+    if (!private_frame_ || base != kFramePointer) return false;
+    const unsigned bytes = bytes_of(i.width);
+    Kept* known = kept_at(i.off, bytes);
+    if (i.kind == Kind::Load) {
+        if (i.sign || bytes < 4) return false;
+        if (known == nullptr || !held_now(known->value)) {
+            if (known != nullptr) known->value = kNoValue;
+            keep(i.off, bytes, id);
+            return false;
+        }
+        if (bytes == 8)
+            copy(id, i.dst, known->value);
+        else
+            zero_extend(id, i.dst, known->value, 32);
+        return true;
+    }
+    if (!i.is_imm && known != nullptr && known->value == value_in(i.src)) {
+        values_[id].redundant = true;
+        return true;
+    }
+    for (Kept& k : kept_) {
+        const bool apart =
+            k.off + static_cast<int>(k.bytes) <= i.off || i.off + static_cast<int>(bytes) <= k.off;
+        if (!apart) k.value = kNoValue;
+    }
+    if (!i.is_imm && bytes >= 4) keep(i.off, bytes, value_in(i.src));
+    return false;
+}
+
 void Values::add_atomic(ValueId id, const Insn& i) {
+    // Atomic accesses to the frame are rare.
+    kept_.fill(Kept{});
     ++epoch_;
     values_[id].effect = true;
     if (i.atomic() == AtomicOp::LoadAcquire)

@@ -43,11 +43,12 @@ struct Value {
     // The slot as a definition: register `reg` holds `value` from here on; before, definition
     // `previous` was in force. `next` chains the definitions of one value.
     Reg reg = kNoReg;
-    bool needed = false;    // the register is read, or must be right where control leaves
-    bool dropped = false;   // somebody relied on this definition not being emitted
-    bool computes = false;  // the slot reads its operands (and is no copy)
-    bool live = false;      // somebody reads the value
-    bool effect = false;    // emitted whoever needs the register
+    bool needed = false;     // the register is read, or must be right where control leaves
+    bool dropped = false;    // somebody relied on this definition not being emitted
+    bool computes = false;   // the slot reads its operands (and is no copy)
+    bool live = false;       // somebody reads the value
+    bool effect = false;     // emitted whoever needs the register
+    bool redundant = false;  // a store of what is there
 
     ValueId a = kNoValue, b = kNoValue;
     int64_t imm = 0;
@@ -63,8 +64,9 @@ public:
     Values(const Image& image, const std::vector<bool>& selects)
         : image_(image), selects_(selects) {}
 
-    // Builds the values of slots first..end-1.
-    void build(uint32_t first, uint32_t end);
+    // Builds the values of slots first..end-1. `private_frame`: only loads and stores through r10
+    // touch the frame of the subprogram they are in.
+    void build(uint32_t first, uint32_t end, bool private_frame);
 
     Value& operator[](ValueId id) { return values_[id]; }
     const Value& operator[](ValueId id) const { return values_[id]; }
@@ -96,13 +98,27 @@ private:
     void add_endian(ValueId id, const Insn& insn);
     void add_branch(ValueId id, const Insn& insn);
     void add_memory(ValueId id, uint32_t slot);
+    // What is known of the frame: which value lies where.
+    struct Kept {
+        int off = 0;
+        unsigned bytes = 0;
+        ValueId value = kNoValue;
+    };
+    Kept* kept_at(int off, unsigned bytes);
+    void keep(int off, unsigned bytes, ValueId value);
+    bool held_now(ValueId value) const;
+    bool add_frame_access(ValueId id, const Insn& insn);
     void add_atomic(ValueId id, const Insn& insn);
 
     const Image& image_;
     const std::vector<bool>& selects_;
     std::vector<Value> values_;
     std::array<ValueId, kRegisters> current_{};
+    // The newest few, replaced in turn.
+    std::array<Kept, 16> kept_{};
+    unsigned next_kept_ = 0;
     uint32_t first_ = 0, epoch_ = 0;
+    bool private_frame_ = false;
 };
 
 }  // namespace skep::jit
