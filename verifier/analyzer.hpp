@@ -7,6 +7,7 @@
 //   step.cpp        one instruction: dispatch, numbers, moves
 //   pointer.cpp     arithmetic on pointers
 //   branch.cpp      conditional jumps and what they teach
+//   relations.cpp   orders between numbers
 //   memory.cpp      loads, stores and atomics, by kind of memory
 //   stack.cpp       the stack frame, byte by byte
 //   call.cpp        helpers, subprograms, callbacks; args.cpp their arguments
@@ -46,6 +47,7 @@ namespace skep::verifier {
 // Limits of Linux 6.18 that are the same for every policy.
 inline constexpr int64_t kMaxVarOff = int64_t{1} << 29;  // of a pointer's offset, either way
 inline constexpr uint32_t kMaxPacketOff = 0xffff;
+inline constexpr uint64_t kMaxPacketLength = uint64_t{1} << 30;  // of a packet that hosts may give
 inline constexpr uint64_t kLinuxInsns = 1'000'000;
 inline constexpr uint32_t kLinuxPendingJumps = 8192;
 inline constexpr size_t kMaxPathSteps = 32;  // of Analysis::path
@@ -202,6 +204,13 @@ private:
     void learn_packet_length(const Insn& insn, State& state);
     void learn_packet_range(const Insn& insn, State& taken, State& next);
     void set_packet_range(State& state, const Cell& pointer, bool open);
+
+    // --- relations.cpp
+    void learn_order(State& state, const Insn& insn, bool taken);
+    bool ordered_value(const State& state, uint32_t id, int32_t off, Cell& value);
+    void apply_orders(State& state);
+    bool ordered_difference(const Cell& a, const Cell& b, Cell& out);
+    uint16_t readable_from(const Cell& offset);
 
     // --- memory.cpp
     bool step_load(const Insn& insn);

@@ -330,6 +330,12 @@ bool Analyzer::step_branch(const Insn& insn) {
             return true;
         }
     }
+    if (extended() && dst.is_scalar() && src.is_scalar()) {
+        learn_order(taken, insn, true);
+        learn_order(st(), insn, false);
+        for (State* state : {&taken, &st()})
+            if (!state->orders.empty()) apply_orders(*state);
+    }
     const bool equality = insn.cond() == CondOp::Eq || insn.cond() == CondOp::Ne;
     if (insn.is64() && equality) {
         State& equal = insn.cond() == CondOp::Eq ? taken : st();

@@ -27,6 +27,7 @@ void Analyzer::clobber_caller_saved(State& state) {
 }
 
 void Analyzer::clear_packet_pointers(State& state) {
+    for (Order& order : state.orders) order.to_length = false;
     update_cells(
         state,
         [](const Cell& c) {

@@ -370,36 +370,55 @@ bool has_single_link(const State& state) {
     constexpr unsigned kBuckets = 64;
     uint64_t once = 0, twice = 0, shared = 0;
     std::array<uint32_t, kBuckets> first;
-    visit_cells(state, [&](const Cell& c) {
-        if (!c.is_scalar() || c.id == 0) return;
-        const unsigned bucket = c.id % kBuckets;
+    const auto count = [&](uint32_t id) {
+        const unsigned bucket = id % kBuckets;
         const uint64_t bit = uint64_t{1} << bucket;
         if ((once & bit) == 0) {
             once |= bit;
-            first[bucket] = c.id;
+            first[bucket] = id;
         } else {
             twice |= bit;
-            if (first[bucket] != c.id) shared |= bit;
+            if (first[bucket] != id) shared |= bit;
         }
+    };
+    visit_cells(state, [&](const Cell& c) {
+        if (!c.is_scalar() || c.id == 0) return;
+        count(c.id);
     });
+    for (const Order& order : state.orders) count(order.x), count(order.y);
     return (once & ~twice) != 0 || shared != 0;
+}
+
+// An order between values of which one is nowhere any more. The packet's length needs no register.
+void drop_lost_orders(State& state) {
+    const auto is_lost = [&](uint32_t id) {
+        bool found = false;
+        visit_cells(state, [&](const Cell& c) { found |= c.is_scalar() && c.id == id; });
+        return !found;
+    };
+    std::erase_if(state.orders,
+                  [&](const Order& o) { return is_lost(o.x) || (!o.to_length && is_lost(o.y)); });
 }
 
 }  // namespace
 
 // A link that only one cell has says nothing.
 void Analyzer::drop_single_links(State& state) {
+    if (!state.orders.empty()) drop_lost_orders(state);
     if (!has_single_link(state)) return;
     link_counts_.clear();
-    visit_cells(state, [&](const Cell& c) {
-        if (!c.is_scalar() || c.id == 0) return;
+    const auto count_link = [&](uint32_t link) {
         for (auto& [id, count] : link_counts_)
-            if (id == c.id) {
+            if (id == link) {
                 ++count;
                 return;
             }
-        link_counts_.emplace_back(c.id, 1);
+        link_counts_.emplace_back(link, 1);
+    };
+    visit_cells(state, [&](const Cell& c) {
+        if (c.is_scalar() && c.id != 0) count_link(c.id);
     });
+    for (const Order& order : state.orders) count_link(order.x), count_link(order.y);
     if (std::none_of(link_counts_.begin(), link_counts_.end(),
                      [](const auto& link) { return link.second == 1; }))
         return;

@@ -37,7 +37,7 @@ bool Analyzer::pointer_difference(Cell& dst, const Cell& src) {
         return true;
     }
     relax("packet_length");
-    dst = number(Scalar::range_u64(0, uint64_t{1} << 30));
+    dst = number(Scalar::range_u64(0, kMaxPacketLength));
     dst.flags = flag::kPacketLength;
     return true;
 }
@@ -99,8 +99,10 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
             }
             out.scalar = pool_.transfer(insn, pointer_cell.scalar, offset.scalar);
             if (out.is_packet()) {
+                const bool from_start = pointer_cell.type == CellType::Packet &&
+                                        pointer_cell.id == 0 && num(pointer_cell).is_const(0);
                 out.id = fresh_id();
-                out.object = 0;
+                out.object = from_start && !st().orders.empty() ? readable_from(offset) : 0;
                 out.flags &= static_cast<uint8_t>(~(flag::kAtEnd | flag::kBeyondEnd));
             }
             break;

@@ -87,6 +87,7 @@ void Arena::release(Frame* frame) {
 State::State(const State& other)
     : slot(other.slot),
       holds(other.holds),
+      orders(other.orders),
       rcu_depth(other.rcu_depth),
       preempt_depth(other.preempt_depth),
       may_goto_depth(other.may_goto_depth),
@@ -114,6 +115,7 @@ State::~State() {
 void State::swap(State& other) noexcept {
     std::swap(slot, other.slot);
     std::swap(holds, other.holds);
+    std::swap(orders, other.orders);
     std::swap(rcu_depth, other.rcu_depth);
     std::swap(preempt_depth, other.preempt_depth);
     std::swap(may_goto_depth, other.may_goto_depth);

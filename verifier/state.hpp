@@ -70,6 +70,18 @@ struct Hold {
     bool operator==(const Hold&) const = default;
 };
 
+// What a comparison of two registers taught, for when only one of them is known better later:
+// (value of link x) + x_off + (strict ? 1 : 0) <= (value of link y) + y_off, in unsigned numbers
+// that do not wrap at the 1. Links name values, which never change, so an order holds for good.
+struct Order {
+    uint32_t x = 0, y = 0;
+    int32_t x_off = 0, y_off = 0;
+    bool strict = false;
+    bool to_length = false;  // the greater side is the packet's length (flag::kPacketLength)
+    uint32_t node = 0;       // provenance: whether a proof rests on the order
+};
+inline constexpr size_t kMaxOrders = 8;
+
 // Allocates frames and chunks, and counts what is in use.
 class Arena {
 public:
@@ -123,6 +135,7 @@ public:
 
     uint32_t slot = 0;  // next instruction
     std::vector<Hold> holds;
+    std::vector<Order> orders;  // at most kMaxOrders, oldest first
     uint32_t rcu_depth = 0;
     uint32_t preempt_depth = 0;
     uint32_t may_goto_depth = 0;

@@ -150,6 +150,8 @@ bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
     out.type = CellType::Scalar;
     out.scalar = pool_.transfer(insn, dst.scalar, src.scalar);
     out.ref = provenance_.make(dst.ref, src.ref);
+    if (insn.alu() == AluOp::Sub && insn.is64() && !insn.is_imm && !st().orders.empty())
+        ordered_difference(dst, src, out);
     if (dst.id != 0 && b.is_const()) {
         const auto c = static_cast<int64_t>(b.value());
         const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;

@@ -63,6 +63,7 @@ bool Subsumption::packet(const Cell& g, const Cell& s) {
 // Whether a path from the state on finds the packet's start again, or may have measured from it.
 bool Subsumption::knows_packet_start(const Checkpoint& kept) const {
     bool knows = kept.reads_packet_start;
+    for (const Order& order : kept.state.orders) knows |= order.to_length;
     visit_cells(kept.state, [&](const Cell& c) {
         knows |= c.type == CellType::PacketMeta ||
                  (c.is_scalar() && (c.flags & flag::kPacketLength) != 0);
@@ -204,11 +205,35 @@ bool Subsumption::holds(const State& g, const State& s) {
     return true;
 }
 
+// The special state must know the orders that proofs from the general one rest on. Their links have
+// been compared then: whoever rests on an order rests on its numbers.
+bool Subsumption::orders(const State& g, const State& s) {
+    if (compare_ == Compare::Exact && g.orders.size() != s.orders.size()) return false;
+    const auto named = [&](uint32_t id) {
+        for (const auto& [from, to] : ids_)
+            if (from == id) return to;
+        return uint32_t{0};
+    };
+    for (const Order& a : g.orders) {
+        if (compare_ == Compare::Normal && !a_.provenance_.is_precise(a.node)) continue;
+        const uint32_t x = named(a.x), y = named(a.y);
+        const auto found = std::find_if(s.orders.begin(), s.orders.end(), [&](const Order& b) {
+            const bool same_y = y != 0 ? b.y == y : a.to_length && b.to_length;
+            return x != 0 && b.x == x && same_y && b.x_off == a.x_off && b.y_off == a.y_off &&
+                   (b.strict || !a.strict) && (b.to_length || !a.to_length);
+        });
+        if (found == s.orders.end()) return false;
+        order_nodes_.emplace_back(a.node, found->node);
+    }
+    return true;
+}
+
 bool Subsumption::run(Compare compare, const Checkpoint& general, const State& s) {
     const State& g = general.state;
     compare_ = compare;
     ids_.clear();
     rests_on_.clear();
+    order_nodes_.clear();
     moved_.clear();
     start_moved_ = false;
     if (g.depth() != s.depth() || g.rcu_depth != s.rcu_depth ||
@@ -232,11 +257,18 @@ bool Subsumption::run(Compare compare, const Checkpoint& general, const State& s
         for (unsigned c = 0; c < kChunks; ++c)
             if (!chunk(a.chunks[c], b.chunks[c])) return false;
     }
+    if ((!g.orders.empty() || !s.orders.empty()) && !orders(g, s)) return false;
     return !start_moved_ || !knows_packet_start(general);
 }
 
 void Subsumption::link(const State& g, const State& s, bool open) {
     for (const uint32_t node : rests_on_) a_.provenance_.mark(node);
+    for (const auto& [from, to] : order_nodes_) {
+        if (a_.provenance_.is_precise(from))
+            a_.provenance_.mark(to);
+        else if (open)
+            a_.provenance_.link(from, to);
+    }
     const auto pass = [&](const Cell& a, const Cell& b) {
         if (!a.is_scalar() || !b.is_scalar()) return;
         if (a_.provenance_.is_precise(a.ref))

@@ -29,12 +29,14 @@ private:
     bool spill(const StackChunk& g, const StackChunk* s, unsigned granule);
     bool chunk(const StackChunk* g, const StackChunk* s);
     bool holds(const State& g, const State& s);
+    bool orders(const State& g, const State& s);
 
     Analyzer& a_;
     Compare compare_ = Compare::Normal;
     std::vector<std::pair<uint32_t, uint32_t>> ids_;
     std::vector<std::pair<uint32_t, int32_t>> moved_;  // packet id of the general state, how far
     bool start_moved_ = false;
+    std::vector<std::pair<uint32_t, uint32_t>> order_nodes_;  // of orders that correspond
     std::vector<uint32_t> rests_on_;  // provenance of values whose being 0 was used
 };
 
