@@ -84,9 +84,9 @@ uint64_t skb_cgroup_classid(HelperEnv&, CtxArg) noexcept { return 0; }
 uint64_t sk_cgroup_id(HelperEnv&, BtfSockCommon) noexcept { return 0; }
 uint64_t sk_ancestor_cgroup_id(HelperEnv&, BtfSockCommon, int32_t) noexcept { return 0; }
 
-SocketResult sk_lookup_tcp(HelperEnv&, CtxArg, ReadMem, uint64_t, uint64_t) noexcept { return {}; }
-SocketResult sk_lookup_udp(HelperEnv&, CtxArg, ReadMem, uint64_t, uint64_t) noexcept { return {}; }
-SockCommonResult skc_lookup_tcp(HelperEnv&, CtxArg, ReadMem, uint64_t, uint64_t) noexcept {
+SocketResult sk_lookup_tcp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept { return {}; }
+SocketResult sk_lookup_udp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept { return {}; }
+SockCommonResult skc_lookup_tcp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept {
     return {};
 }
 int64_t sk_release(HelperEnv&, ReleasedSock) noexcept { return 0; }

@@ -30,8 +30,9 @@ struct Prototype<R(Args...)> {
 };
 
 constexpr Helper kHelpers[] = {
-#define SKEP_HELPER(id, name, result, params, types, flags, summary) \
-    make_helper<&helper::name>(id, #name, types, flags, summary),
+#define SKEP_HELPER(id, name, result, params, types, flags, summary)                  \
+    make_helper<static_cast<result(*) SKEP_WITH_ENV params noexcept>(&helper::name)>( \
+        id, #name, types, flags, summary),
 #define SKEP_KERNEL_HELPER(id, name, result, params, types, flags, summary) \
     Helper{id,           #name, Prototype<result params>::value,            \
            &kernel_only, types, (flags) | kKernelOnly,                      \
@@ -138,6 +139,7 @@ bool helper_allowed(const Helper& helper, const ProgType& type, uint32_t attach_
         // An extension runs as what it extends, which is not known here.
         return type.kind == ProgKind::Ext;
     }
+    if (attach_type == kAnyAttach) return true;
     const auto attach = static_cast<AttachType>(attach_type);
     const std::string_view name = helper.name;
     if (type.kind == ProgKind::CgroupSockAddr) {

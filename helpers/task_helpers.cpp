@@ -62,7 +62,8 @@ uint64_t get_current_ancestor_cgroup_id(HelperEnv& env, int32_t level) noexcept 
     return level == 1 && cgroup_of(env) != kRootCgroup ? cgroup_of(env) : 0;
 }
 
-uint32_t get_cgroup_classid(HelperEnv&, CtxOrNull) noexcept { return 0; }
+uint32_t get_cgroup_classid(HelperEnv&) noexcept { return 0; }
+uint32_t get_cgroup_classid(HelperEnv&, CtxArg) noexcept { return 0; }
 
 int64_t current_task_under_cgroup(HelperEnv& env, MapArg map, uint32_t index) noexcept {
     return under_cgroup(env, *map.map, index);

@@ -52,6 +52,7 @@ inline constexpr uint64_t kLinuxInsns = 1'000'000;
 inline constexpr uint32_t kLinuxPendingJumps = 8192;
 inline constexpr size_t kMaxPathSteps = 32;  // of Analysis::path
 
+struct BtfStep;
 struct CallInfo;
 struct KfuncCall;
 struct KfuncRef;
@@ -273,6 +274,7 @@ private:
     uint32_t acquire(uint32_t slot);
     bool check_holds_at_exit(const char* what, bool program_end);
     bool check_return_value();
+    bool target_allows(const Helper& helper) const;
     bool check_helper_allowed(const Helper& helper);
     bool finish_call(CallInfo& call);
     bool set_result(CallInfo& call);
@@ -280,7 +282,7 @@ private:
     Cell scalar_result(const CallInfo& call);
     bool start_callback(CallInfo& call);
     void callback_arguments(const CallInfo& call, Frame& frame);
-    bool return_is_64bit() const;
+    void lsm_return_range(ReturnRange& range) const;
 
     // --- args.cpp
     bool check_argument(CallInfo& call, unsigned index);
@@ -297,6 +299,7 @@ private:
     bool check_map_helper(const CallInfo& call);
     bool check_special(CallInfo& call);
     bool check_snprintf(CallInfo& call);
+    bool is_read_only(const MapDef& map) const;
     bool packet_readable_by_helpers() const;
     bool packet_writable() const;
 
@@ -404,7 +407,7 @@ private:
     std::optional<BtfType> traced_prototype() const;
     bool typed_argument(uint32_t index, unsigned size, Cell& out);
     bool iter_argument(const BtfType& proto, uint32_t index, unsigned size, Cell& out);
-    bool ends_in_flexible_array(const Btf& btf, const BtfType& type) const;
+    uint8_t walked_flags(const Cell& from, const BtfStep& step) const;
     bool btf_argument(CallInfo& call, unsigned index);
     bool same_or_first_member(const Btf& btf, uint32_t id, std::string_view wanted,
                               int32_t off) const;

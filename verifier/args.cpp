@@ -29,8 +29,8 @@ constexpr MapRule kMapRules[] = {
     {MapType::Xskmap, {51, 1}},
     {MapType::ArrayOfMaps, {1}},
     {MapType::HashOfMaps, {1}},
-    {MapType::Sockmap, {52, 53, 3, 60, 82, 1}},
-    {MapType::Sockhash, {72, 70, 3, 71, 82, 1}},
+    {MapType::Sockmap, {52, 53, 60, 82, 1}},
+    {MapType::Sockhash, {72, 70, 71, 82, 1}},
     {MapType::ReuseportSockarray, {82}},
     {MapType::Queue, {89, 88, 87}},
     {MapType::Stack, {89, 88, 87}},
@@ -86,18 +86,20 @@ constexpr HelperRule kHelperRules[] = {
     {211, {CgrpStorage}},
 };
 
-bool may_update_sockmap(ProgKind kind, uint32_t helper) {
-    if (helper != helper_id::kMapUpdate) return false;
-    switch (kind) {
+// Where no socket of such a map can be locked by who runs the program.
+bool may_update_sockmap(const Program& program, uint32_t helper) {
+    if (helper != helper_id::kMapUpdate && helper != helper_id::kMapDelete) return false;
+    switch (program.type->kind) {
         case ProgKind::SocketFilter:
         case ProgKind::SchedCls:
         case ProgKind::SchedAct:
         case ProgKind::Xdp:
         case ProgKind::SkReuseport:
         case ProgKind::FlowDissector:
-        case ProgKind::SkLookup:
-        case ProgKind::SockOps:
-        case ProgKind::Tracing: return true;
+        case ProgKind::SkLookup: return true;
+        case ProgKind::SockOps: return helper == helper_id::kMapDelete;
+        case ProgKind::Tracing:
+            return program.attach_type == static_cast<uint32_t>(AttachType::TraceIter);
         default: return false;
     }
 }
@@ -108,6 +110,12 @@ bool is_socket(CellType t) {
 }
 
 }  // namespace
+
+// Linux itself makes device maps read-only for programs: their values name devices.
+bool Analyzer::is_read_only(const MapDef& map) const {
+    return (map.flags & map_flags::kRdonlyProg) != 0 || map.type == MapType::Devmap ||
+           map.type == MapType::DevmapHash;
+}
 
 bool Analyzer::packet_readable_by_helpers() const {
     switch (program_.type->kind) {
@@ -167,7 +175,7 @@ bool Analyzer::helper_memory(CallInfo& call, unsigned reg, uint64_t size, bool w
             return check_region(cell, reg, at, size, map_of(cell).key_size, zero_size, "map key");
         case CellType::MapValue: {
             const MapDef& map = map_of(cell);
-            if (writes && (map.flags & map_flags::kRdonlyProg) != 0)
+            if (writes && is_read_only(map))
                 return reject(ErrorCode::ReadOnlyMemory,
                               "write into map forbidden, value_size=%u off=%d size=%llu",
                               map.value_size, cell.off, static_cast<unsigned long long>(size));
@@ -250,7 +258,10 @@ bool Analyzer::memory_argument(const CallInfo& call, unsigned index, bool writes
                 return bad_argument(call, index, cell, kExpected);
             return true;
         case CellType::Btf:
-            if ((cell.flags & flag::kTrusted) != 0) return true;
+            // Only what the helper's prototype says to be read, and not as a key or value of a map.
+            if ((cell.flags & flag::kTrusted) != 0 && spec.kind != ArgKind::MapKey &&
+                spec.kind != ArgKind::MapValue)
+                return true;
             break;
         default: break;
     }
@@ -369,6 +380,9 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
         case ArgKind::Map:
             if (cell.type != CellType::MapHandle) return wrong("map_ptr");
             if (!unmoved(reg)) return false;
+            if (call.map.type == CellType::MapHandle && call.map.object != cell.object)
+                return reject(ErrorCode::WrongMapType,
+                              "timer pointer in R1 doesn't match map pointer in R%u", reg);
             call.map = cell;
             return check_map_helper(call);
         case ArgKind::MapKey: return key_argument(call, index);
@@ -402,11 +416,8 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
                               "record must be one",
                               reg);
             need(cell);
-            call.alloc_size = num(cell).value();
-            if (call.alloc_size >= static_cast<uint64_t>(kMaxVarOff))
-                return reject(ErrorCode::BadArgumentSize,
-                              "R%u asks for %llu bytes, which is too much", reg,
-                              static_cast<unsigned long long>(call.alloc_size));
+            // As Linux does: the helper gives null for sizes of more than 32 bits.
+            call.alloc_size = static_cast<uint32_t>(num(cell).value());
             return true;
         case ArgKind::Ctx:
             if (cell.type != CellType::Context || !null_ok) return wrong("ctx");
@@ -435,6 +446,7 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
         case ArgKind::BtfSockCommon:
             if (!(is_socket(cell.type) || cell.type == CellType::Btf) || !null_ok)
                 return wrong("sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_");
+            if (cell.type == CellType::Btf) return btf_argument(call, index);
             return unmoved(reg);
         case ArgKind::BtfObject: return btf_argument(call, index);
         case ArgKind::PercpuBtf:
@@ -466,7 +478,7 @@ bool Analyzer::check_map_helper(const CallInfo& call) {
         if (rule.type != map.type) continue;
         if (std::ranges::find(rule.helpers, id) != rule.helpers.end()) break;
         const bool sock = map.type == MapType::Sockmap || map.type == MapType::Sockhash;
-        if (sock && may_update_sockmap(program_.type->kind, id)) break;
+        if (sock && may_update_sockmap(program_, id)) break;
         return wrong();
     }
     for (const HelperRule& rule : kHelperRules)
@@ -489,7 +501,7 @@ bool Analyzer::check_map_helper(const CallInfo& call) {
                        id == 89 || id == helper_id::kForEachMapElem;
     const bool writes =
         id == helper_id::kMapUpdate || id == helper_id::kMapDelete || id == 87 || id == 88;
-    if (writes && (map.flags & map_flags::kRdonlyProg) != 0)
+    if (writes && is_read_only(map))
         return reject(ErrorCode::ReadOnlyMemory,
                       "write into map forbidden: map '%s' is read-only for "
                       "programs",
@@ -514,6 +526,8 @@ bool Analyzer::check_special(CallInfo& call) {
                           "get_local_storage() doesn't support non-zero flags");
         need(flags);
     }
+    if (id == helper_id::kLoop && !st().reg(1).is_scalar())
+        return bad_argument(call, 0, st().reg(1), "scalar");
     if (id == helper_id::kSnprintf) return check_snprintf(call);
     return true;
 }

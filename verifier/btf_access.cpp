@@ -5,8 +5,10 @@
 
 #include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
+#include "verifier/btf_walk.hpp"
 #include "verifier/call_info.hpp"
 #include "verifier/kfunc_call.hpp"
+#include "vm/prog/ctx_layouts.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -39,47 +41,26 @@ std::string_view btf_name(ObjectKind kind) {
     return "";
 }
 
-struct FieldRange {
-    uint16_t off, size;
-};
+// Without BTF: whether one struct is the other, or a socket that starts with it.
+bool same_or_socket(std::string_view is, std::string_view wanted) {
+    if (is == wanted) return true;
+    const bool sock = is.ends_with("sock") && is != "socket";
+    const bool full = sock && is != "tcp_timewait_sock" && is != "tcp_request_sock";
+    return (wanted == "sock_common" && sock) || (wanted == "sock" && full);
+}
+
 // Fields of struct bpf_tcp_sock that are 8 bytes wide; the others are 4.
 constexpr bool tcp_sock_access(int64_t off, unsigned size) {
     constexpr int64_t kSize = 112;
     if (off < 0 || off >= kSize || off % size != 0) return false;
-    const bool wide = off >= 80 && off < 96;
+    const bool wide = off == 80 || off == 88;  // bytes_received, bytes_acked
     return wide ? size == 8 : size == 4;
 }
 
-// struct bpf_sock: 4-byte fields; dst_port may be read as 2 or 4 bytes, others narrower too.
-constexpr bool sock_access(int64_t off, unsigned size) {
-    constexpr int64_t kSize = 80;
-    if (off < 0 || off + size > kSize || off % size != 0 || size > 4) return false;
-    if (off >= 46 && off < 48) return false;
-    const int64_t field = off & ~int64_t{3};
-    switch (field) {
-        case 4:   // family
-        case 8:   // type
-        case 12:  // protocol
-        case 16:  // mark
-        case 20:  // priority
-        case 72:  // state
-        case 76:  // rx_queue_mapping
-        case 24:  // src_ip4
-        case 28:
-        case 32:
-        case 36:
-        case 40:  // src_ip6
-        case 44:  // src_port
-        case 52:  // dst_ip4
-        case 56:
-        case 60:
-        case 64:
-        case 68:  // dst_ip6
-            return true;
-        case 48: return off == 48 ? size <= 4 : off < 50 && size == 1;  // dst_port
-        case 0: return true;                                            // bound_dev_if
-        default: return false;
-    }
+// struct bpf_sock as the context of cgroup programs has it, without what only these may do.
+bool sock_access(int64_t off, unsigned size) {
+    return off >= 0 && off < kSockCtx.size &&
+           kSockCtx.access(static_cast<uint32_t>(off), size, false) != nullptr;
 }
 
 }  // namespace
@@ -89,9 +70,8 @@ bool Analyzer::socket_field_allowed(CellType type, int64_t off, unsigned size) c
         case CellType::TcpSock: return tcp_sock_access(off, size);
         case CellType::XdpSock: return off == 0 && size == 4;
         case CellType::SockCommon:
-            // Only what every kind of socket has.
-            if (off == 8 || off == 12 || off == 16 || off == 20) return false;
-            return sock_access(off, size) && (off & ~int64_t{3}) != 8 && !(off > 8 && off < 24);
+            // Not type, protocol, mark and priority, which only full sockets have.
+            return (off < 8 || off >= 24) && sock_access(off, size);
         case CellType::Socket: return sock_access(off, size);
         default: return false;
     }
@@ -206,6 +186,9 @@ bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned 
     if (store)
         return reject(ErrorCode::ReadOnlyMemory,
                       "only read is supported: R%u points to a kernel object", reg);
+    if ((cell.flags & (flag::kUser | flag::kPercpu)) != 0)
+        return reject(ErrorCode::NotAPointer, "R%u is ptr_ access %s memory: off=%d", reg,
+                      (cell.flags & flag::kUser) != 0 ? "user" : "percpu", off);
     const int64_t at = int64_t{cell.off} + off;
     if (!num(cell).is_const())
         return reject(ErrorCode::UnboundedOffset,
@@ -222,30 +205,41 @@ bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned 
                       "R%u is ptr_%s invalid negative access: off=%lld", reg,
                       std::string(desc.btf->type(desc.btf_id).name()).c_str(),
                       static_cast<long long>(offset));
-    const BtfType type = desc.btf->resolved(desc.btf_id);
-    if (static_cast<uint64_t>(offset) + size > type.size() &&
-        !ends_in_flexible_array(*desc.btf, type))
-        return reject(ErrorCode::OutOfBoundsAccess, "access beyond struct %s at off %lld size %u",
-                      std::string(type.name()).c_str(), static_cast<long long>(offset), size);
+    if (offset > UINT16_MAX * int64_t{1024})
+        return reject(ErrorCode::OutOfBoundsAccess, "R%u is ptr_ invalid access: off=%lld", reg,
+                      static_cast<long long>(offset));
+    const bool untrusted = (cell.flags & flag::kUntrusted) != 0;
+    const BtfStep step =
+        walk_struct(*desc.btf, desc.btf_id, static_cast<uint32_t>(offset), size, untrusted);
+    if (step.kind == BtfStep::Kind::Beyond || step.kind == BtfStep::Kind::Straddle)
+        return reject(ErrorCode::OutOfBoundsAccess, "%s", step.message.c_str());
     if (out == nullptr) return true;
-    *out = loaded(size);
-    if (size != 8) return true;
-    const auto field = desc.btf->field_at(desc.btf_id, static_cast<uint32_t>(offset));
-    if (!field || field->offset != static_cast<uint32_t>(offset)) return true;
-    const BtfType member = desc.btf->resolved(field->type);
-    if (!member.is(BtfKind::Ptr)) return true;
-    const BtfType target = desc.btf->resolved(member.type());
-    if (!target.is_composite()) return true;
-    *out = pointer(CellType::Btf, flag::kUntrusted,
-                   object_index({.size = target.size(), .btf_id = target.id(), .btf = desc.btf}));
+    if (step.kind == BtfStep::Kind::Number) {
+        *out = loaded(size);
+        return true;
+    }
+    *out = pointer(
+        CellType::Btf, walked_flags(cell, step),
+        object_index(
+            {.size = desc.btf->type(step.target).size(), .btf_id = step.target, .btf = desc.btf}));
+    if (out->maybe_null()) out->id = fresh_id();
     return true;
 }
 
-bool Analyzer::ends_in_flexible_array(const Btf& btf, const BtfType& type) const {
-    if (!type.is_composite() || type.count() == 0) return false;
-    const BtfMember last = type.member(type.count() - 1);
-    const BtfType member = btf.resolved(last.type);
-    return member.is(BtfKind::Array) && member.array().count == 0;
+// How far a pointer that was loaded through another can be trusted: as far as that one if Linux
+// lists the member as safe, or if what it points to lives as long as the RCU section.
+uint8_t Analyzer::walked_flags(const Cell& from, const BtfStep& step) const {
+    const Btf& btf = *objects_[from.object].btf;
+    const auto tags =
+        static_cast<uint8_t>((step.user ? flag::kUser : 0) | (step.percpu ? flag::kPercpu : 0));
+    if ((from.flags & flag::kUntrusted) != 0) return flag::kUntrusted;
+    if ((from.flags & (flag::kTrusted | flag::kRcu)) == 0) return tags;
+    if (is_listed(btf, step, "safe_trusted")) return flag::kTrusted;
+    if (is_listed(btf, step, "safe_trusted_or_null")) return flag::kTrusted | flag::kMaybeNull;
+    if (!in_rcu_section() || from.maybe_null()) return flag::kUntrusted;
+    if (is_listed(btf, step, "safe_rcu")) return flag::kRcu;
+    if (step.rcu || is_listed(btf, step, "safe_rcu_or_null")) return flag::kRcu | flag::kMaybeNull;
+    return tags != 0 ? tags : step.in_union ? flag::kUntrusted : uint8_t{0};
 }
 
 bool Analyzer::btf_argument(CallInfo& call, unsigned index) {
@@ -255,17 +249,24 @@ bool Analyzer::btf_argument(CallInfo& call, unsigned index) {
     if (cell.type != CellType::Btf &&
         !(spec.object == ObjectKind::Sock && cell.type == CellType::Socket))
         return bad_argument(call, index, cell, "ptr_, trusted_ptr_, rcu_ptr_");
-    if (cell.maybe_null() && !spec.has(arg_flag::kNullable))
+    const bool unsafe = (cell.flags & (flag::kUntrusted | flag::kUser | flag::kPercpu)) != 0;
+    if ((cell.maybe_null() && !spec.has(arg_flag::kNullable)) ||
+        (cell.type == CellType::Btf && unsafe))
         return bad_argument(call, index, cell, "ptr_, trusted_ptr_, rcu_ptr_");
     if (!check_constant_offset(cell, reg, "ptr_", true)) return false;
-    const std::string_view wanted = btf_name(spec.object);
+    const bool any_sock = spec.kind == ArgKind::BtfSockCommon;
+    const std::string_view wanted = any_sock ? "sock_common" : btf_name(spec.object);
     if (cell.type != CellType::Btf || wanted.empty()) return true;
     const ObjectDesc& desc = objects_[cell.object];
-    if (desc.btf == nullptr) return true;
-    if (same_or_first_member(*desc.btf, desc.btf_id, wanted, cell.off)) return true;
+    if (desc.btf == nullptr) {
+        if (cell.off == 0 && same_or_socket(desc.name, wanted)) return true;
+    } else if (same_or_first_member(*desc.btf, desc.btf_id, wanted, cell.off)) {
+        return true;
+    }
+    const std::string_view is =
+        desc.btf == nullptr ? std::string_view(desc.name) : desc.btf->type(desc.btf_id).name();
     return reject(ErrorCode::BadArgumentType, "R%u is of type %s but %s is expected", reg,
-                  std::string(desc.btf->type(desc.btf_id).name()).c_str(),
-                  std::string(wanted).c_str());
+                  std::string(is).c_str(), std::string(wanted).c_str());
 }
 
 // Whether the object at `off` of type `id` is, or starts with, a `wanted`.
@@ -376,7 +377,67 @@ bool Analyzer::is_percpu_variable(const Btf& btf, uint32_t var) const {
     return false;
 }
 
-// Reading struct bpf_map through a map handle: only its read-only head is stable.
+namespace {
+// The head of struct bpf_map, for where there is no BTF.
+struct MapHeadField {
+    uint8_t off, size;
+    bool is_pointer;
+};
+constexpr MapHeadField kMapHead[] = {
+    {0, 32, false},  // sha
+    {32, 4, false},  // excl
+    {40, 8, true},   // ops
+    {48, 8, true},   // inner_map_meta
+    {56, 8, true},   // security
+    {64, 4, false},  // map_type
+    {68, 4, false},  // key_size
+    {72, 4, false},  // value_size
+    {76, 4, false},  // max_entries
+    {80, 8, false},  // map_extra
+    {88, 4, false},  // map_flags
+    {92, 4, false},  // id
+};
+
+std::string_view map_struct(MapType type) {
+    switch (type) {
+        case MapType::Array:
+        case MapType::PercpuArray:
+        case MapType::ProgArray:
+        case MapType::PerfEventArray:
+        case MapType::CgroupArray:
+        case MapType::ArrayOfMaps: return "bpf_array";
+        case MapType::Hash:
+        case MapType::PercpuHash:
+        case MapType::LruHash:
+        case MapType::LruPercpuHash:
+        case MapType::HashOfMaps: return "bpf_htab";
+        case MapType::Ringbuf:
+        case MapType::UserRingbuf: return "bpf_ringbuf_map";
+        case MapType::StackTrace: return "bpf_stack_map";
+        case MapType::Queue:
+        case MapType::Stack: return "bpf_queue_stack";
+        case MapType::LpmTrie: return "lpm_trie";
+        case MapType::Devmap:
+        case MapType::DevmapHash: return "bpf_dtab";
+        case MapType::Cpumap: return "bpf_cpu_map";
+        case MapType::Xskmap: return "xsk_map";
+        case MapType::Sockmap: return "bpf_stab";
+        case MapType::Sockhash: return "bpf_shtab";
+        case MapType::ReuseportSockarray: return "reuseport_array";
+        case MapType::BloomFilter: return "bpf_bloom_filter";
+        case MapType::CgroupStorage:
+        case MapType::PercpuCgroupStorage: return "bpf_cgroup_storage_map";
+        case MapType::SkStorage:
+        case MapType::InodeStorage:
+        case MapType::TaskStorage:
+        case MapType::CgrpStorage: return "bpf_local_storage_map";
+        default: return "bpf_map";
+    }
+}
+}  // namespace
+
+// Reading the kernel's struct of a map through its handle: nothing but loads, as through any typed
+// pointer.
 bool Analyzer::access_map_handle(const Cell& cell, unsigned reg, int64_t off, unsigned size,
                                  bool store, Cell* out) {
     if (store)
@@ -386,28 +447,25 @@ bool Analyzer::access_map_handle(const Cell& cell, unsigned reg, int64_t off, un
                       "R%u is map_ptr invalid negative access: off=%lld", reg,
                       static_cast<long long>(off));
     const Btf* btf = options_.kernel_btf.get();
-    const uint32_t id = btf == nullptr ? 0 : btf->find("bpf_map", BtfKind::Struct);
-    if (id == 0) {
-        // `ops`, the first member, is a pointer.
-        if (off != 0 || size != 8)
-            return reject(ErrorCode::OutOfBoundsAccess,
-                          "cannot access ptr member of struct bpf_map at "
-                          "off=%lld size=%u without the kernel's BTF",
-                          static_cast<long long>(off), size);
+    const std::string_view name = map_struct(maps_[cell.object].def->type);
+    const uint32_t id = btf == nullptr ? 0 : btf->find(name, BtfKind::Struct);
+    if (id != 0) {
+        Cell object =
+            pointer(CellType::Btf, 0,
+                    object_index({.size = btf->type(id).size(), .btf_id = id, .btf = btf}));
+        return access_btf(object, reg, static_cast<int32_t>(off), size, false, out);
+    }
+    for (const MapHeadField& field : kMapHead) {
+        if (off < field.off || off + size > field.off + field.size) continue;
+        if (field.is_pointer && size != 8) break;
         if (out != nullptr) *out = loaded(size);
         return true;
     }
-    Cell object = cell;
-    object.type = CellType::Btf;
-    object.flags = flag::kTrusted;
-    object.off = 0;
-    object.object = object_index({.size = btf->type(id).size(), .btf_id = id, .btf = btf});
-    if (!access_btf(object, reg, static_cast<int32_t>(off), size, false, out)) return false;
-    const auto field = btf->field_at(id, static_cast<uint32_t>(off));
-    if (field && field->size == size && field->offset == off) return true;
+    if (off + size > kMapHead[std::size(kMapHead) - 1].off)
+        return unsupported(ErrorCode::BtfNeeded,
+                           "loads through a map's address need the kernel's BTF");
     return reject(ErrorCode::OutOfBoundsAccess,
-                  "cannot access ptr member of struct bpf_map with off=%lld "
-                  "size=%u",
+                  "cannot access ptr member of struct bpf_map with off=%lld size=%u",
                   static_cast<long long>(off), size);
 }
 

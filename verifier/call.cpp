@@ -108,7 +108,9 @@ bool Analyzer::check_return_value() {
     }
     if (strict() && r0.is_pointer())
         return reject(ErrorCode::PointerLeak, "R0 leaks addr as return value");
-    const ReturnRange range = return_range(program_.type->kind, program_.attach_type);
+    ReturnRange range = return_range(program_.type->kind, program_.attach_type);
+    const bool is_lsm = program_.type->kind == ProgKind::Lsm;
+    if (is_lsm) lsm_return_range(range);
     if (!range.checked) return true;
     if (!r0.is_scalar())
         return reject(ErrorCode::BadReturnValue,
@@ -117,17 +119,35 @@ bool Analyzer::check_return_value() {
                       name_of_cell(r0).c_str());
     need(r0);
     const Scalar& value = num(r0);
-    const bool inside = value.s32_min >= range.min && value.s32_max <= range.max;
-    const bool inside64 = value.smin >= range.min && value.smax <= range.max;
-    if (inside && (inside64 || !return_is_64bit())) return true;
+    // The results of security hooks are ints, all others are looked at as a whole.
+    const bool is_int =
+        is_lsm && program_.attach_type != static_cast<uint32_t>(AttachType::LsmCgroup);
+    const bool inside = is_int ? value.s32_min >= range.min && value.s32_max <= range.max
+                               : value.smin >= range.min && value.smax <= range.max;
+    if (inside) return true;
+    if (is_lsm && options_.kernel_btf == nullptr)
+        return unsupported(ErrorCode::BtfNeeded,
+                           "what the hook '%s' may return depends on its prototype: give the "
+                           "kernel's BTF",
+                           program_.attach_target.c_str());
     return reject(ErrorCode::BadReturnValue,
                   "At program exit the register R0 has %s should have been in [%d, %d]",
                   to_string(value).c_str(), range.min, range.max);
 }
 
-bool Analyzer::return_is_64bit() const {
-    const ProgKind kind = program_.type->kind;
-    return kind == ProgKind::Tracing || kind == ProgKind::StructOps;
+// Hooks return an errno; a few a yes or no; some nothing, and then anything goes, except where the
+// result decides about the hook.
+void Analyzer::lsm_return_range(ReturnRange& range) const {
+    constexpr std::string_view kBoolHooks[] = {"xfrm_state_pol_flow_match", "audit_rule_known",
+                                               "inode_xattr_skipcap"};
+    const auto prototype = traced_prototype();
+    const bool is_void = prototype && options_.kernel_btf->resolve(prototype->type()) == 0;
+    const bool cgroup = program_.attach_type == static_cast<uint32_t>(AttachType::LsmCgroup);
+    if (is_void)
+        range = {cgroup, 1, 1};
+    else if (!cgroup &&
+             std::ranges::find(kBoolHooks, program_.attach_target) != std::end(kBoolHooks))
+        range = {true, 0, 1};
 }
 
 bool Analyzer::enter_subprogram(State& state, uint32_t subprogram, uint32_t call_slot,
@@ -215,9 +235,36 @@ bool Analyzer::leave_subprogram() {
 // --- helpers
 // ---------------------------------------------------------------------------------------
 
+// Helpers of tracing programs that only some of what they attach to allows.
+bool Analyzer::target_allows(const Helper& helper) const {
+    if (program_.type->kind != ProgKind::Tracing) return true;
+    const auto attach = static_cast<AttachType>(program_.attach_type);
+    const std::string_view target = program_.attach_target;
+    constexpr std::string_view kPathFunctions[] = {"security_file_permission",
+                                                   "security_inode_getattr",
+                                                   "security_file_open",
+                                                   "security_path_truncate",
+                                                   "vfs_truncate",
+                                                   "vfs_fallocate",
+                                                   "dentry_open",
+                                                   "vfs_getattr",
+                                                   "filp_close"};
+    switch (helper.id) {
+        case helper_id::kSetsockopt:
+        case helper_id::kGetsockopt: return target == "tcp";
+        case helper_id::kDPath:
+            return attach == AttachType::TraceIter ||
+                   std::ranges::find(kPathFunctions, target) != std::end(kPathFunctions);
+        case helper_id::kGetFuncIp:
+            return attach == AttachType::TraceFentry || attach == AttachType::TraceFexit ||
+                   attach == AttachType::ModifyReturn;
+        default: return true;
+    }
+}
+
 bool Analyzer::check_helper_allowed(const Helper& helper) {
     const std::string name = "bpf_" + std::string(helper.name);
-    if (!helper_allowed(helper, *program_.type, program_.attach_type))
+    if (!helper_allowed(helper, *program_.type, program_.attach_type) || !target_allows(helper))
         return reject(ErrorCode::HelperNotAllowed,
                       "program of this type cannot use helper %s#%u: type "
                       "%s may not call it",
@@ -266,8 +313,9 @@ bool Analyzer::step_call(const Insn& insn) {
     if (!check_helper_allowed(*helper)) return false;
 
     CallInfo call{.helper = helper};
-    // What trace_printk prints may be anything, even nothing that was written.
-    const unsigned count = id == helper_id::kTracePrintk ? 2 : helper->proto.count;
+    // The last registers of these may be anything, even nothing that was written.
+    const bool is_lax = id == helper_id::kTracePrintk || id == helper_id::kGetBranchSnapshot;
+    const unsigned count = is_lax ? 2 : helper->proto.count;
     for (unsigned i = 0; i < count; ++i)
         if (!check_argument(call, i)) return false;
     if (id == helper_id::kDynptrFromMem && st().reg(1).type != CellType::MapValue)

@@ -12,11 +12,12 @@ namespace skep::verifier {
 // Helpers whose rules go beyond their prototype.
 namespace helper_id {
 inline constexpr uint32_t kMapLookup = 1, kMapUpdate = 2, kMapDelete = 3, kTracePrintk = 6,
-                          kSmpProcessorId = 8, kTailCall = 12, kGetLocalStorage = 81,
-                          kSpinLock = 93, kSpinUnlock = 94, kSkFullsock = 95, kTcpSock = 96,
-                          kSkcToTcp6Sock = 136, kSkcToTcpReqSock = 139, kSkcToUdp6Sock = 140,
-                          kPerCpuPtr = 153, kThisCpuPtr = 154, kForEachMapElem = 164,
-                          kSnprintf = 165, kTimerInit = 169, kTimerSetCallback = 170,
+                          kSmpProcessorId = 8, kTailCall = 12, kSetsockopt = 49, kGetsockopt = 57,
+                          kDPath = 147, kGetFuncIp = 173, kGetLocalStorage = 81, kSpinLock = 93,
+                          kSpinUnlock = 94, kSkFullsock = 95, kTcpSock = 96, kSkcToTcp6Sock = 136,
+                          kSkcToTcpReqSock = 139, kSkcToUdp6Sock = 140, kPerCpuPtr = 153,
+                          kThisCpuPtr = 154, kForEachMapElem = 164, kSnprintf = 165,
+                          kTimerInit = 169, kTimerSetCallback = 170, kGetBranchSnapshot = 176,
                           kSkcToUnixSock = 178, kLoop = 181, kKptrXchg = 194,
                           kMapLookupPercpu = 195, kSkcToMptcpSock = 196, kDynptrFromMem = 197,
                           kRingbufReserveDynptr = 198, kRingbufSubmitDynptr = 199,

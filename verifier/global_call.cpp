@@ -122,7 +122,7 @@ bool Analyzer::global_memory(const Cell& cell, unsigned reg, uint32_t size) {
         }
         case CellType::MapValue: {
             const MapDef& map = map_of(cell);
-            if ((map.flags & map_flags::kRdonlyProg) != 0)
+            if (is_read_only(map))
                 return reject(ErrorCode::ReadOnlyMemory, "write into map forbidden, value_size=%u",
                               map.value_size);
             return check_region(cell, reg, cell.off, size, map.value_size, false, "map value") &&

@@ -173,7 +173,7 @@ bool Analyzer::frozen_load(const Cell& cell, int32_t off, unsigned size, Cell* o
 bool Analyzer::access_map_value(const Cell& cell, unsigned reg, int32_t off, unsigned size,
                                 bool store, Cell* out) {
     const MapDef& map = map_of(cell);
-    if (store && (map.flags & map_flags::kRdonlyProg) != 0)
+    if (store && is_read_only(map))
         return reject(ErrorCode::ReadOnlyMemory,
                       "write into map forbidden, value_size=%u off=%d "
                       "size=%u: the map is read-only for programs",
@@ -464,6 +464,11 @@ bool Analyzer::step_atomic(const Insn& insn) {
     if (fetches(op) && !write_reg(result)) return false;
     const Cell target = st().reg(insn.dst);
     if (!check_atomic_target(target, insn.dst)) return false;
+    if (target.type == CellType::Stack && !num(target).is_const())
+        return reject(ErrorCode::BadAtomic,
+                      "variable offset stack pointer cannot be the target of an atomic: R%u is "
+                      "fp%+d plus %s",
+                      insn.dst, target.off, to_string(num(target)).c_str());
     Cell old;
     if (!access(insn.dst, insn.off, size, false, nullptr, &old, false, true)) return false;
     if (!access(insn.dst, insn.off, size, true, nullptr, nullptr, false, true)) return false;

@@ -300,7 +300,8 @@ bool Analyzer::stack_range(const Cell& cell, unsigned reg, uint64_t size, bool w
     if (strict() || (uninit && low != high)) uninit = uninit && low == high;
     for (int off = static_cast<int>(low); off < end; ++off) {
         const Tag tag = tag_at(st(), frame, off);
-        if (is_special(tag) && !uninit)
+        // Linux lets helpers overwrite an iterator (which is leaked then), never a dynptr.
+        if (tag == Tag::Dynptr || (is_special(tag) && !uninit))
             return reject(tag == Tag::Dynptr ? ErrorCode::BadDynptr : ErrorCode::BadIterator,
                           "invalid read from stack R%u off %d+%d size %llu: %s lives there", reg,
                           static_cast<int>(low), off - static_cast<int>(low),

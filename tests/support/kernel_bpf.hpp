@@ -28,7 +28,12 @@ struct LoadAttr {
     uint32_t kern_version = 0, prog_flags = 0;
     char prog_name[16] = "skep_test";
     uint32_t ifindex = 0, attach_type = 0;
-    uint64_t rest[10] = {};
+    uint32_t btf_fd = 0, func_info_size = 0;
+    uint64_t func_info = 0;
+    uint32_t func_info_count = 0, line_info_size = 0;
+    uint64_t line_info = 0;
+    uint32_t line_info_count = 0, attach_btf_id = 0;
+    uint64_t rest[5] = {};
 };
 
 class KernelProgram {

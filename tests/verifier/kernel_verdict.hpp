@@ -22,9 +22,12 @@ struct KernelVerdict {
 };
 
 // Nothing where the kernel cannot be asked: no rights, or a map or type that it does not have.
-// Map immediates of `slots` index `maps`.
+// Map immediates of `slots` index `maps`. Programs with callbacks get types for their functions,
+// which Linux wants there. `attach_target` is what typed programs attach to: for tp_btf the
+// tracepoint's name, for iter the iterator's.
 std::optional<KernelVerdict> kernel_verdict(std::span<const RawInsn> slots, const ProgType& type,
                                             uint32_t attach_type, std::span<const MapDef> maps,
-                                            bool gpl, bool sleepable);
+                                            bool gpl, bool sleepable,
+                                            const std::string& attach_target = {});
 
 }  // namespace skep::test

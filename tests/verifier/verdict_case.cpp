@@ -127,8 +127,12 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
         if (word == "sleepable") out.sleepable = true;
         if (word == "nongpl") out.gpl = false;
     }
+    const size_t slash = type.find('/');
     out.type = parse_type(type);
     if (out.type.type == nullptr) return fail(ErrorCode::Syntax, test.title + ": no type " + type);
+    if (out.type.section != nullptr && !out.type.section->exact && slash != std::string::npos)
+        out.attach_target = type.substr(slash + 1);
+    if (out.type.section != nullptr && out.type.section->sleepable) out.sleepable = true;
     if (const Section* maps = test.find("maps"); maps != nullptr) {
         std::stringstream lines(maps->body);
         for (std::string line; std::getline(lines, line);)
@@ -143,6 +147,8 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
         out.program->sleepable = out.sleepable;
         for (const auto& [slot, name] : out.kfuncs)
             out.program->externs[slot] = {ExternRef::What::Kfunc, name, false, 0};
+        out.program->attach_target = out.attach_target;
+        if (!out.attach_target.empty()) out.program->section = type;
     }
     return out;
 }

@@ -34,6 +34,7 @@ struct VerdictCase {
     TypeChoice type;
     std::vector<MapDef> maps;
     bool gpl = true, sleepable = false;
+    std::string attach_target;  // behind the slash of a section name such as tp_btf/sched_switch
     // The program, or why its slots do not decode.
     Result<Program> program = fail(ErrorCode::EmptyProgram, "");
 };

@@ -168,9 +168,25 @@ const ProgType* find_prog_type(ProgKind kind) { return type_row(kind); }
 
 const ProgType* find_prog_type(std::string_view name) { return parse_type(name).type; }
 
+namespace {
+
+// A type by itself attaches where libbpf attaches it by default. Where there is no such place, an
+// access that any of the type's attach types may make is one that it may make.
+TypeChoice default_choice(const ProgType& type) {
+    const auto wanted = type.kind == ProgKind::CgroupSock ? "cgroup/sock_create" : type.name;
+    for (const SectionType& section : kSectionTypes)
+        if (section.type == &type && section.pattern == wanted)
+            return {&type, section.attach_type, &section};
+    const bool anywhere =
+        type.kind == ProgKind::CgroupSockAddr || type.kind == ProgKind::CgroupSockopt;
+    return {&type, anywhere ? kAnyAttach : 0, nullptr};
+}
+
+}  // namespace
+
 TypeChoice parse_type(std::string_view name) {
     for (const ProgType& type : kProgTypes) {
-        if (type.name == name || iequal(type.uapi_name, name)) return {&type, 0, nullptr};
+        if (type.name == name || iequal(type.uapi_name, name)) return default_choice(type);
     }
     if (const SectionType* section = find_section_type(name)) {
         return {section->type, section->attach_type, section};

@@ -164,8 +164,8 @@ ReturnRange return_range(ProgKind kind, uint32_t attach_type);
 // ("cgroup/connect4"), or type and section suffix ("cgroup_sock_addr/connect4").
 struct TypeChoice {
     const ProgType* type = nullptr;  // null: no such thing
-    uint32_t attach_type = 0;
-    const SectionType* section = nullptr;  // the row, when a section named it
+    uint32_t attach_type = 0;              // kAnyAttach: a type that needs one, named alone
+    const SectionType* section = nullptr;  // the row, when a section named it, or the type's own
 };
 TypeChoice parse_type(std::string_view name);
 // Attach types by number and by name ("tcx_ingress", "BPF_TCX_INGRESS").

@@ -268,6 +268,9 @@ struct SocketOrNull {
 struct BtfSockCommon {
     void* object;
 };
+struct BtfSockCommonOrNull {
+    void* object;
+};
 struct ReleasedSock {
     void* object;
 };
@@ -422,6 +425,9 @@ template <>
 struct Arg<SocketOrNull> : PointerArg<SocketOrNull, void, ArgKind::Socket, af::kNullable> {};
 template <>
 struct Arg<BtfSockCommon> : PointerArg<BtfSockCommon, void, ArgKind::BtfSockCommon> {};
+template <>
+struct Arg<BtfSockCommonOrNull>
+    : PointerArg<BtfSockCommonOrNull, void, ArgKind::BtfSockCommon, af::kNullable> {};
 template <>
 struct Arg<ReleasedSock> : PointerArg<ReleasedSock, void, ArgKind::BtfSockCommon, af::kRelease> {};
 template <ObjectKind kObject>
