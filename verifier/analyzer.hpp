@@ -269,6 +269,7 @@ private:
     bool leave_subprogram();
     bool call_global(const Insn& insn, uint32_t subprogram);
     void clear_packet_pointers(State& state);
+    Cell dead_pointer();
     void clobber_caller_saved(State& state);
     bool release_reference(uint32_t ref);
     uint32_t acquire(uint32_t slot);

@@ -221,8 +221,8 @@ void Analyzer::set_packet_range(State& state, const Cell& p, bool open) {
     const uint64_t limit = extended() ? static_cast<uint64_t>(kMaxVarOff) : kMaxPacketOff;
     if (variable.umax > limit || variable.umax + static_cast<uint64_t>(p.off) > limit) return;
     if (variable.umax + static_cast<uint64_t>(p.off) > kMaxPacketOff) relax("packet_offset");
-    if (p.off >= static_cast<int32_t>(kMaxPacketOff)) return;
-    const auto range = static_cast<uint16_t>(p.off + (open ? 1 : 0));
+    const uint32_t proven = static_cast<uint32_t>(p.off) + (open ? 1 : 0);
+    const auto range = static_cast<uint16_t>(std::min(proven, kMaxPacketOff));
     update_cells(
         state, [&](const Cell& c) { return c.type == p.type && c.id == p.id && c.object < range; },
         [&](Cell& c) { c.object = range; });

@@ -53,7 +53,7 @@ bool same_or_socket(std::string_view is, std::string_view wanted) {
 constexpr bool tcp_sock_access(int64_t off, unsigned size) {
     constexpr int64_t kSize = 112;
     if (off < 0 || off >= kSize || off % size != 0) return false;
-    const bool wide = off == 80 || off == 88;  // bytes_received, bytes_acked
+    const bool wide = off >= 80 && off < 96;  // bytes_received, bytes_acked
     return wide ? size == 8 : size == 4;
 }
 

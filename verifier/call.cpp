@@ -35,14 +35,17 @@ void Analyzer::clear_packet_pointers(State& state) {
             return c.is_packet() || c.type == CellType::PacketEnd ||
                    (c.type == CellType::Mem && (c.flags & flag::kPacketSlice) != 0);
         },
-        [](Cell& c) {
+        [&](Cell& c) {
             // A length is stale, but still a number.
             if (c.is_scalar())
                 c.flags &= static_cast<uint8_t>(~flag::kPacketLength);
             else
-                c = Cell{};
+                c = dead_pointer();
         });
 }
+
+// What is left of a pointer whose object is gone: privileged Linux takes it for a number.
+Cell Analyzer::dead_pointer() { return strict() ? Cell{} : unknown(); }
 
 uint32_t Analyzer::acquire(uint32_t slot) {
     const uint32_t id = fresh_id();
@@ -62,7 +65,7 @@ bool Analyzer::release_reference(uint32_t ref) {
     drop_dynptrs(ref);
     update_cells(
         st(), [&](const Cell& c) { return c.is_pointer() && c.ref == ref; },
-        [](Cell& c) { c = Cell{}; });
+        [&](Cell& c) { c = dead_pointer(); });
     return true;
 }
 

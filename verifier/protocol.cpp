@@ -170,7 +170,7 @@ bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
             [&](const Cell& x) {
                 return x.type == CellType::Mem && x.ref == cell.id && x.ref != 0;
             },
-            [](Cell& x) { x = Cell{}; });
+            [&](Cell& x) { x = dead_pointer(); });
         return true;
     }
     const bool iterator = tag == Tag::Iterator;

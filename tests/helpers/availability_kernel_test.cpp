@@ -56,6 +56,8 @@ bool kernel_allows(ProgKind kind, AttachType attach, uint32_t id) {
                                       kind == ProgKind::Syscall ? kSleepable : 0, true);
     if (program.fd >= 0) return true;
     return program.log.find("cannot use helper") == std::string::npos &&
+           program.log.find("not allowed in probe") == std::string::npos &&
+           program.log.find("not supported for program type") == std::string::npos &&
            program.log.find("unknown func") == std::string::npos;
 }
 
