@@ -8,21 +8,20 @@ constexpr uint16_t kArguments = 0x3e;  // r1..r5
 }  // namespace
 
 uint16_t Liveness::reads(const Insn& i) {
-    const uint16_t src = i.is_imm ? uint16_t{0} : bit(i.src);
+    const auto dst = bit(i.dst), src = i.is_imm ? uint16_t{0} : bit(i.src);
     switch (i.kind) {
-        case Kind::Alu:
-            return i.alu() == AluOp::Mov ? src : static_cast<uint16_t>(src | bit(i.dst));
-        case Kind::Neg:
-        case Kind::Endian: return bit(i.dst);
+        case Kind::Alu: return i.alu() == AluOp::Mov ? src : static_cast<uint16_t>(src | dst);
+        case Kind::Store:
+        case Kind::Branch: return static_cast<uint16_t>(src | dst);
         case Kind::Load:
         case Kind::AddrSpaceCast: return bit(i.src);
-        case Kind::Store: return static_cast<uint16_t>(src | bit(i.dst));
-        case Kind::Branch: return static_cast<uint16_t>(src | bit(i.dst));
+        case Kind::Neg:
+        case Kind::Endian: return dst;
+        case Kind::LoadPacket: return src;
         case Kind::Atomic:
             if (i.atomic() == AtomicOp::LoadAcquire) return bit(i.src);
-            return static_cast<uint16_t>(bit(i.dst) | bit(i.src) |
+            return static_cast<uint16_t>(dst | bit(i.src) |
                                          (i.atomic() == AtomicOp::Cmpxchg ? bit(0) : 0));
-        case Kind::LoadPacket: return i.is_imm ? uint16_t{0} : bit(i.src);
         case Kind::Call:
         case Kind::CallLocal: return kArguments;
         case Kind::Exit: return bit(0);
@@ -59,7 +58,7 @@ uint16_t Liveness::writes(const Insn& i) {
     return 0;
 }
 
-uint16_t Liveness::live_after(uint32_t slot) const {
+uint16_t Liveness::after(uint32_t slot) const {
     const Insn& i = image_.slots[slot].insn;
     const auto next = [this](uint64_t s) { return s < before_.size() ? before_[s] : uint16_t{0}; };
     switch (i.kind) {
@@ -74,24 +73,39 @@ uint16_t Liveness::live_after(uint32_t slot) const {
     }
 }
 
-// Backward passes over the slots until nothing changes: one pass for straight code, one more for
+// Backward passes over the slots until nothing changes: one for code without loops, one more for
 // each level of loops that carries a register. A hostile program can ask for as many passes as it
 // has jumps; after a few, everything counts as live.
-Liveness::Liveness(const Image& image) : image_(image), before_(image.slots.size(), 0) {
+Liveness::Liveness(const Image& image)
+    : image_(image),
+      before_(image.slots.size(), 0),
+      after_(image.slots.size(), 0),
+      reads_(image.slots.size(), 0),
+      writes_(image.slots.size(), 0) {
     constexpr unsigned kMaxPasses = 32;
+    bool loops = false;
+    for (uint32_t slot = 0; slot < before_.size(); ++slot) {
+        const Insn& i = image.slots[slot].insn;
+        reads_[slot] = reads(i);
+        writes_[slot] = writes(i);
+        const bool jumps =
+            i.kind == Kind::Jump || i.kind == Kind::Branch || i.kind == Kind::MayGoto;
+        loops |= jumps && i.target <= static_cast<int32_t>(slot);
+    }
     bool changed = true;
     for (unsigned pass = 0; changed; ++pass) {
         changed = false;
         if (pass == kMaxPasses) {
             before_.assign(before_.size(), 0x7ff);
+            after_.assign(after_.size(), 0x7ff);
             return;
         }
         for (auto slot = static_cast<uint32_t>(before_.size()); slot-- > 0;) {
-            const Insn& i = image.slots[slot].insn;
-            const auto live = static_cast<uint16_t>((live_after(slot) & ~writes(i)) | reads(i));
+            after_[slot] = after(slot);
+            const auto live = static_cast<uint16_t>((after_[slot] & ~writes_[slot]) | reads_[slot]);
             if (live == before_[slot]) continue;
             before_[slot] = live;
-            changed = true;
+            changed = loops;
         }
     }
 }

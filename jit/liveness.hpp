@@ -17,15 +17,20 @@ public:
     // Bit r: register r may be read by `slot` or after it, before it is written.
     uint16_t live_before(uint32_t slot) const { return before_[slot]; }
     // The same for what comes after `slot`, over all its successors.
-    uint16_t live_after(uint32_t slot) const;
+    uint16_t live_after(uint32_t slot) const { return after_[slot]; }
+    // What `slot` reads and writes.
+    uint16_t reads_at(uint32_t slot) const { return reads_[slot]; }
+    uint16_t writes_at(uint32_t slot) const { return writes_[slot]; }
     bool is_live_after(uint32_t slot, unsigned r) const { return (live_after(slot) >> r & 1) != 0; }
 
     static uint16_t reads(const Insn& insn);
     static uint16_t writes(const Insn& insn);
 
 private:
+    uint16_t after(uint32_t slot) const;
+
     const Image& image_;
-    std::vector<uint16_t> before_;
+    std::vector<uint16_t> before_, after_, reads_, writes_;
 };
 
 }  // namespace skep::jit

@@ -25,8 +25,8 @@ inline constexpr LabelId kNoLabel = UINT32_MAX;
 
 // A host memory operand: [base + index << shift + disp].
 struct Mem {
-    Reg base = 0;
     int32_t disp = 0;
+    Reg base = 0;
     Reg index = 0;
     bool has_index = false;
     uint8_t shift = 0;

@@ -44,10 +44,10 @@ struct Op {
     uint8_t op = 0;           // AluOp or CondOp, by what
     uint8_t bits = 0;
     Reg dst = 0, a = 0, b = 0;
-    bool is_signed = false;  // Alu, AluImm: Div and Mod
-    bool nonzero = false;    // Alu: the divisor cannot be 0
-    bool is_imm = false;     // Select
-    bool selects = false;    // a comparison that does not branch: the next slot is a Select
+    bool is_signed : 1 = false;  // Alu, AluImm: Div and Mod
+    bool nonzero : 1 = false;    // Alu: the divisor cannot be 0
+    bool is_imm : 1 = false;     // Select
+    bool selects : 1 = false;    // a comparison that does not branch: the next slot is a Select
     Mem mem;
     int64_t imm = 0;
 
@@ -55,5 +55,6 @@ struct Op {
     constexpr CondOp cond() const { return static_cast<CondOp>(op); }
     constexpr Width memory_width() const { return static_cast<Width>(bits / 8); }
 };
+static_assert(sizeof(Op) == 24);  // one for each slot
 
 }  // namespace skep::jit

@@ -4,9 +4,6 @@ namespace skep::jit {
 
 namespace {
 
-// Blocks are cut where they would no longer fit in the cache.
-constexpr uint32_t kMaxBlock = 512;
-
 // Control does not simply go on behind such a slot, or comes back with other registers.
 bool ends_block(const ImageSlot& s) {
     if (s.trap != TrapCode::None) return true;
@@ -21,14 +18,12 @@ bool ends_block(const ImageSlot& s) {
 }
 
 // Nothing but loads and stores through r10 itself names the frame.
-bool has_private_frame(const Image& image, const Subprogram& f) {
+bool has_private_frame(const Image& image, const Liveness& liveness, const Subprogram& f) {
     for (uint32_t slot = f.first; slot < f.first + f.count; ++slot) {
+        if ((liveness.reads_at(slot) >> kFramePointer & 1) == 0) continue;
         const Insn& i = image.slots[slot].insn;
-        uint16_t uses = Liveness::reads(i);
         const bool plain = i.kind == Kind::Load || i.kind == Kind::Store;
-        if (i.kind == Kind::Store && !i.is_imm && i.src == kFramePointer) return false;
-        if (plain) uses = 0;
-        if ((uses >> kFramePointer & 1) != 0) return false;
+        if (!plain || (i.kind == Kind::Store && !i.is_imm && i.src == kFramePointer)) return false;
     }
     return true;
 }
@@ -36,14 +31,14 @@ bool has_private_frame(const Image& image, const Subprogram& f) {
 }  // namespace
 
 std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<bool>& targets, const std::vector<bool>& selects,
+                         const std::vector<uint8_t>& targets, const std::vector<uint8_t>& selects,
                          Abilities abilities) {
     std::vector<Op> ops(image.slots.size());
     if (image.hardened) return ops;  // constants must not get into operands
     Selector selector(image, liveness, selects, abilities);
     for (const Subprogram& f : image.program->subprograms) {
         const uint32_t last = f.first + f.count;
-        const bool private_frame = has_private_frame(image, f);
+        const bool private_frame = has_private_frame(image, liveness, f);
         for (uint32_t first = f.first; first < last;) {
             uint32_t end = first;
             while (end < last) {
@@ -51,7 +46,7 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness,
                 const bool stop = ends_block(image.slots[end]);
                 end += wide ? 2 : 1;
                 if (end > 0 && selects[end - 1]) continue;  // its move belongs to it
-                if (stop || end - first >= kMaxBlock || (end < last && targets[end])) break;
+                if (stop || end - first + 2 >= kMaxBlock || (end < last && targets[end])) break;
             }
             selector.select(first, end, private_frame, ops);
             first = end;

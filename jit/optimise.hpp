@@ -13,7 +13,7 @@ namespace skep::jit {
 
 // By slot. `targets`: the slots that jumps lead to. `selects`: the branches that become selections.
 std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<bool>& targets, const std::vector<bool>& selects,
+                         const std::vector<uint8_t>& targets, const std::vector<uint8_t>& selects,
                          Abilities abilities);
 
 }  // namespace skep::jit

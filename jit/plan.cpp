@@ -15,8 +15,8 @@ Plan::Plan(const Image& image, Abilities abilities)
       liveness_(image),
       targets_(image.slots.size() + 1, false),
       loop_heads_(image.slots.size() + 1, false),
+      selects_(image.slots.size() + 1, false),
       callbacks_(image.functions.size(), false),
-      selects_(image.slots.size(), false),
       saved_(image.functions.size(), 0),
       chargers_(image.slots.size() + 1, kNoSlot),
       loop_ends_(image.slots.size() + 1, 0),
@@ -39,6 +39,7 @@ void Plan::find_jumps() {
     for (uint32_t i = 0; i < image_.slots.size(); ++i) {
         const ImageSlot& s = image_.slots[i];
         const Insn& insn = s.insn;
+        if (insn.kind == Kind::Alu || insn.kind == Kind::Load || insn.kind == Kind::Store) continue;
         if (insn.kind == Kind::Imm64 && insn.pseudo_imm() == PseudoImm::Func) {
             callbacks_[subprogram_at(static_cast<uint32_t>(insn.target))] = true;
             nests_ = true;
@@ -123,7 +124,7 @@ void Plan::find_saved() {
         const Subprogram& s = image_.program->subprograms[f];
         for (uint32_t i = s.first; i < s.first + s.count; ++i) {
             if (ops_[i].what == Op::What::Nothing) continue;
-            saved_[f] |= Liveness::writes(image_.slots[i].insn) & kCalleeSaved;
+            saved_[f] |= liveness_.writes_at(i) & kCalleeSaved;
         }
         // What may be read before it was written is cleared at entry.
         saved_[f] |= liveness_.live_before(s.first) & kCalleeSaved;
@@ -134,6 +135,7 @@ void Plan::find_saved() {
 // The longest chain of calls that can be open, by relaxation: as many rounds as frames may be open
 // at once settle it, unless it is longer or has no end.
 void Plan::find_depth() {
+    if (image_.functions.size() == 1 && structured_) return;
     std::vector<std::pair<uint32_t, uint32_t>> calls;  // caller, callee
     for (uint32_t i = 0; i < image_.slots.size(); ++i) {
         const Insn& insn = image_.slots[i].insn;
@@ -156,9 +158,9 @@ void Plan::find_depth() {
 void Plan::find_fuel_register() {
     uint16_t used = 0;
     bool charges = false;
-    for (const ImageSlot& s : image_.slots) {
-        used |= Liveness::reads(s.insn) | Liveness::writes(s.insn);
-        charges |= s.charge;
+    for (uint32_t i = 0; i < image_.slots.size(); ++i) {
+        used |= liveness_.reads_at(i) | liveness_.writes_at(i);
+        charges |= image_.slots[i].charge;
     }
     if (!charges) return;
     for (Reg r = 9; r >= 2; --r) {

@@ -19,8 +19,8 @@ public:
 
     const Liveness& liveness() const { return liveness_; }
     const Op& op(uint32_t slot) const { return ops_[slot]; }
-    bool is_target(uint32_t slot) const { return targets_[slot]; }
-    bool is_loop_head(uint32_t slot) const { return loop_heads_[slot]; }
+    bool is_target(uint32_t slot) const { return targets_[slot] != 0; }
+    bool is_loop_head(uint32_t slot) const { return loop_heads_[slot] != 0; }
     // The only slot that jumps back to this one and costs fuel, if that is a branch; else kNoSlot.
     // Its charge can stand in front of the loop head, where the branch goes.
     uint32_t sole_charger(uint32_t slot) const { return chargers_[slot]; }
@@ -69,8 +69,8 @@ private:
 
     const Image& image_;
     Liveness liveness_;
-    std::vector<bool> targets_, loop_heads_, callbacks_;
-    std::vector<bool> selects_;  // branches over one move
+    std::vector<uint8_t> targets_, loop_heads_, selects_;  // the last: branches over one move
+    std::vector<bool> callbacks_;
     std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
     std::vector<uint32_t> chargers_;   // by slot

@@ -57,88 +57,29 @@ CondOp mirrored(CondOp op) {
 
 void Selector::select(uint32_t first, uint32_t end, bool private_frame, std::vector<Op>& ops) {
     values_.build(first, end, private_frame);
-    count_uses(first, end);
     current_ = values_.final_definitions();
     failed_ = false;
     folding_count_ = 0;
     for (uint32_t slot = end; slot-- > first;) {
         const ImageSlot& s = image_.slots[slot];
-        ops[slot] = Op{};
         if (s.dead || s.trap != TrapCode::None) continue;
         epoch_ = values_[values_.id_of(slot)].epoch;
-        need_registers(leaving(slot, end));
+        need_registers(values_[values_.id_of(slot)].leaving);
         const Value& d = values_[values_.id_of(slot)];
         if (d.reg != kNoReg) current_[d.reg] = d.previous;
-        ops[slot] = [&] {
-            const ValueId id = values_.id_of(slot);
-            if (s.insn.kind == Kind::Branch) return choose_branch(slot);
-            if (values_[id].redundant) return Op{.what = Op::What::Nothing};
-            if (s.insn.kind == Kind::Store && values_[id].computes) return choose_store(slot);
-            if (values_[id].reg == kNoReg) return as_it_stands(slot);
-            return choose_definition(id);
-        }();
+        ops[slot] = choose(slot);
     }
     if (failed_) std::fill(ops.begin() + first, ops.begin() + end, Op{});
 }
 
-// Registers that must be right when control leaves behind `slot`.
-uint16_t Selector::leaving(uint32_t slot, uint32_t end) const {
-    const Insn& i = image_.slots[slot].insn;
-    const auto before = [&](int32_t target) {
-        return liveness_.live_before(static_cast<uint32_t>(target));
-    };
-    const bool last = slot + 1 >= end || (i.kind == Kind::Imm64 && slot + 2 >= end);
-    // What calls leave in r0..r5 is no definition of this block.
-    const bool calls =
-        i.kind == Kind::Call || i.kind == Kind::CallLocal || i.kind == Kind::LoadPacket;
-    const uint16_t clobbered = calls ? Liveness::writes(i) : uint16_t{0};
-    if (last) return static_cast<uint16_t>(liveness_.live_after(slot) & ~clobbered);
-    if (selects_[slot]) return 0;
-    if (i.kind == Kind::Branch || i.kind == Kind::MayGoto) return before(i.target);
-    return 0;
-}
-
-// --- how often each value is demanded -----------------------------------------------------------
-
-void Selector::count_registers(uint16_t mask, const std::array<ValueId, kRegisters>& current) {
-    for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1)) {
-        const auto r = static_cast<unsigned>(std::countr_zero(mask));
-        Value& v = values_[values_[current[r]].value];
-        v.live = true;
-        ++v.uses;
-    }
-}
-
-void Selector::count_slot(uint32_t slot, std::array<ValueId, kRegisters>& current) {
+Op Selector::choose(uint32_t slot) {
     const ValueId id = values_.id_of(slot);
-    const Value& d = values_[id];
-    const Insn& i = image_.slots[slot].insn;
-    if (d.reg != kNoReg) current[d.reg] = d.previous;
-    const bool effect = d.effect || d.reg == kNoReg;
-    if (d.redundant) return;
-    if (!effect && d.value != id) return;  // a copy: its source is demanded by its readers
-    if (!effect && !d.live) return;
-    if (selects_[slot] && !values_[id + 1].live) return;
-    if (!d.computes) {
-        if (d.what != Value::What::Const) count_registers(Liveness::reads(i), current);
-        return;
-    }
-    for (const ValueId operand : {d.a, d.b}) {
-        if (operand == kNoValue) continue;
-        values_[operand].live = true;
-        ++values_[operand].uses;
-    }
-}
-
-void Selector::count_uses(uint32_t first, uint32_t end) {
-    std::array<ValueId, kRegisters> current = values_.final_definitions();
-    for (uint32_t slot = end; slot-- > first;) {
-        const ImageSlot& s = image_.slots[slot];
-        if (s.dead || s.trap != TrapCode::None) continue;
-        // What a definition leaves behind counts before the definition is undone.
-        count_registers(leaving(slot, end), current);
-        count_slot(slot, current);
-    }
+    const Value& v = values_[id];
+    if (v.redundant) return Op{.what = Op::What::Nothing};
+    const Kind kind = image_.slots[slot].insn.kind;
+    if (kind == Kind::Branch) return choose_branch(slot);
+    if (kind == Kind::Store && v.computes) return choose_store(slot);
+    return v.reg == kNoReg ? as_it_stands(slot) : choose_definition(id);
 }
 
 // --- registers ----------------------------------------------------------------------------------
@@ -147,6 +88,7 @@ void Selector::count_uses(uint32_t first, uint32_t end) {
 // only what is left out.
 bool Selector::in_force(ValueId definition) const {
     ValueId d = current_[values_[definition].reg];
+    if (d == definition) return true;
     for (unsigned steps = 0; d != definition; ++steps) {
         const Value& over = values_[d];
         if (over.needed || over.effect || d < kRegisters || d < definition || steps == kMaxSteps)
@@ -154,7 +96,7 @@ bool Selector::in_force(ValueId definition) const {
         const Value& v = values_[over.value];
         const bool folding = std::find(folding_.begin(), folding_.begin() + folding_count_,
                                        over.value) != folding_.begin() + folding_count_;
-        if (v.live && !folding && !over.dropped) return false;
+        if (v.uses != 0 && !folding && !over.dropped) return false;
         d = over.previous;
     }
     return true;
@@ -162,6 +104,11 @@ bool Selector::in_force(ValueId definition) const {
 
 // Of the definitions of `v` in force, one that is needed anyway, else the oldest.
 ValueId Selector::holder(ValueId v) const {
+    const Value& first = values_[v];
+    if (first.next == kNoValue) {
+        const bool here = first.reg != kNoReg && !first.dropped && in_force(v);
+        return here ? v : kNoValue;
+    }
     ValueId found = kNoValue;
     unsigned steps = 0;
     for (ValueId d = v; d != kNoValue && steps < kMaxSteps; d = values_[d].next, ++steps) {
@@ -215,10 +162,15 @@ Reg Selector::take(ValueId v, Reg preferred) {
 }
 
 void Selector::need_registers(uint16_t mask) {
+    Value* const values = &values_[0];
     for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1)) {
-        const auto r = static_cast<unsigned>(std::countr_zero(mask));
-        ++values_[values_[current_[r]].value].served;
-        need(current_[r]);
+        Value& d = values[current_[static_cast<unsigned>(std::countr_zero(mask))]];
+        Value& v = values[d.value];
+        ++v.served;
+        if (d.dropped) failed_ = true;
+        if (d.needed) continue;
+        d.needed = true;
+        ++v.needed_defs;
     }
 }
 
@@ -362,13 +314,13 @@ bool Selector::reachable(ValueId load) {
 // --- operations ---------------------------------------------------------------------------------
 
 Op Selector::as_it_stands(uint32_t slot) {
-    need_registers(Liveness::reads(image_.slots[slot].insn));
+    need_registers(liveness_.reads_at(slot));
     return Op{};
 }
 
 Op Selector::choose_definition(ValueId id) {
     const Value& d = values_[id];
-    const uint32_t slot = id - values_.id_of(0);
+    const uint32_t slot = values_.slot_of(id);
     const Insn& i = image_.slots[slot].insn;
     if (d.value != id) return d.needed ? choose_copy(id) : Op{.what = Op::What::Nothing};
     const bool pure = d.computes || d.what == Value::What::Const || i.kind == Kind::Alu;
@@ -544,7 +496,7 @@ bool Selector::compute_from_load(const Value& v, Reg dst, Op& out) {
 
 Op Selector::choose_branch(uint32_t slot) {
     const Value& v = values_[values_.id_of(slot)];
-    Op out{.width = v.width, .op = v.op, .selects = selects_[slot], .imm = v.imm};
+    Op out{.width = v.width, .op = v.op, .selects = selects_[slot] != 0, .imm = v.imm};
     if (out.selects && !values_[values_.id_of(slot + 1)].needed)
         return Op{.what = Op::What::Nothing, .selects = true};
     if (!v.computes) return as_it_stands(slot);

@@ -19,13 +19,13 @@ namespace skep::jit {
 
 class Selector {
 public:
-    Selector(const Image& image, const Liveness& liveness, const std::vector<bool>& selects,
+    Selector(const Image& image, const Liveness& liveness, const std::vector<uint8_t>& selects,
              Abilities abilities)
         : image_(image),
           liveness_(liveness),
           selects_(selects),
           abilities_(abilities),
-          values_(image, selects) {}
+          values_(image, liveness, selects) {}
 
     // Chooses for slots first..end-1, of which only `first` is reached from elsewhere and only
     // branches and the last slot leave. Writes ops[first..end-1].
@@ -42,12 +42,7 @@ private:
         unsigned folds = 0;
     };
 
-    void count_uses(uint32_t first, uint32_t end);
-    void count_slot(uint32_t slot, std::array<ValueId, kRegisters>& current);
-    void count_registers(uint16_t mask, const std::array<ValueId, kRegisters>& current);
-    uint16_t leaving(uint32_t slot, uint32_t end) const;
-
-    void choose(uint32_t slot);
+    Op choose(uint32_t slot);
     Op as_it_stands(uint32_t slot);
     Op choose_definition(ValueId id);
     Op choose_copy(ValueId id);
@@ -88,13 +83,13 @@ private:
 
     const Image& image_;
     const Liveness& liveness_;
-    const std::vector<bool>& selects_;
+    const std::vector<uint8_t>& selects_;
     Abilities abilities_;
     Values values_;
     std::array<ValueId, kRegisters> current_{};  // definition of each register in force
     std::array<ValueId, 16> folding_{};          // values that are being computed by their users
     unsigned folding_count_ = 0;
-    uint32_t epoch_ = 0;
+    uint16_t epoch_ = 0;
     bool failed_ = false;
 };
 

@@ -56,7 +56,7 @@ bool Translator<M>::emit_expected_context(uint32_t slot) {
     const bool store = i.kind == Kind::Store;
     const LabelId other = enter_context(slot, store ? i.dst : i.src);
     const int32_t inside = i.off - static_cast<int32_t>(field->off);
-    Mem mem{.base = kTmp0, .disp = static_cast<int32_t>(field->host_off) + inside};
+    Mem mem{.disp = static_cast<int32_t>(field->host_off) + inside, .base = kTmp0};
     if (store && !i.is_imm) {
         m_.store(i.width, mem, i.src);
     } else if (store) {
@@ -71,7 +71,7 @@ bool Translator<M>::emit_expected_context(uint32_t slot) {
         m_.load(Width::Dw, false, kTmp0, mem);
         m_.branch_imm(CondOp::Eq, Width::Dw, kTmp1, 0, other, false);
         m_.branch_imm(CondOp::Eq, Width::Dw, kTmp0, 0, other, false);
-        m_.load(Width::Dw, false, kTmp1, Mem{.base = kTmp1, .disp = offsetof(PacketBuffer, head)});
+        m_.load(Width::Dw, false, kTmp1, Mem{.disp = offsetof(PacketBuffer, head), .base = kTmp1});
         m_.alu(AluOp::Sub, Width::Dw, false, kTmp0, kTmp1);
         m_.add3_imm(i.dst, kTmp0, static_cast<int32_t>(region::kPacketBase));
     }

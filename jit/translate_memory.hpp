@@ -26,12 +26,12 @@ template <MacroAssembler M>
 bool Translator<M>::host_operand(uint32_t slot, Reg base, bool store, Cold::What what, Mem& out) {
     const ImageSlot& s = at(slot);
     if (in_frame(base, s.insn)) {
-        out = Mem{.base = base, .disp = s.insn.off};
+        out = Mem{.disp = s.insn.off, .base = base};
         return true;
     }
     if (s.access == Access::ContextDynamic) return false;
     if (!sandbox()) {
-        out = Mem{.base = base, .disp = s.insn.off};
+        out = Mem{.disp = s.insn.off, .base = base};
         return true;
     }
     if (base == kFramePointer) return false;
@@ -89,14 +89,14 @@ void Translator<M>::bind_back() {
 template <MacroAssembler M>
 void Translator<M>::emit_context_load(const ImageSlot& s) {
     const Insn& i = s.insn;
-    const Mem mem{.base = i.src, .disp = s.host_off + s.field_shift};
+    const Mem mem{.disp = s.host_off + s.field_shift, .base = i.src};
     const auto kind = static_cast<CtxFieldKind>(s.field_kind);
     if (s.host_size == 0)
         m_.mov_imm(i.dst, 0);
     else if (kind == CtxFieldKind::Scalar)
         m_.load(i.width, i.sign, i.dst, mem);
     else
-        m_.load(Width::Dw, false, i.dst, Mem{.base = i.src, .disp = s.host_off});
+        m_.load(Width::Dw, false, i.dst, Mem{.disp = s.host_off, .base = i.src});
 }
 
 template <MacroAssembler M>
@@ -106,7 +106,7 @@ void Translator<M>::emit_store(uint32_t slot) {
     if (emit_expected_context(slot)) return;
     Mem mem;
     if (s.access == Access::ContextField) {
-        mem = Mem{.base = i.dst, .disp = s.host_off + s.field_shift};
+        mem = Mem{.disp = s.host_off + s.field_shift, .base = i.dst};
     } else if ((i.src == kFramePointer && !i.is_imm && sandbox() && !in_frame(i.dst, i)) ||
                !host_operand(slot, i.dst, true, Cold::What::Store, mem)) {
         if (i.is_imm) {

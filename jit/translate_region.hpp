@@ -85,7 +85,7 @@ typename Translator<M>::Group Translator<M>::find_group(uint32_t slot, Reg base,
 template <MacroAssembler M>
 bool Translator<M>::expected_operand(uint32_t slot, Reg base, bool store, Mem& out) {
     const Insn& i = at(slot).insn;
-    out = Mem{.base = base, .disp = i.off, .index = kTmp0, .has_index = true};
+    out = Mem{.disp = i.off, .base = base, .index = kTmp0, .has_index = true};
     Group& open = groups_[base];
     if (!again_ && open.open && slot <= open.last) {
         RegionCheck known = region_check(open.region, i.width, store);

@@ -91,7 +91,7 @@ private:
     }
     template <class T>
     static Mem env(T HelperEnv::* member) {
-        return Mem{.base = kEnv, .disp = disp(member)};
+        return Mem{.disp = disp(member), .base = kEnv};
     }
 
     bool sandbox() const { return image_.form == Form::Sandbox; }

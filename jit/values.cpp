@@ -50,6 +50,13 @@ unsigned result_bits_imm(AluOp op, Width width, bool is_signed, unsigned a, int6
 
 }  // namespace
 
+Values::Values(const Image& image, const Liveness& liveness, const std::vector<uint8_t>& selects)
+    : image_(image),
+      liveness_(liveness),
+      selects_(selects),
+      facts_(image.form == Form::Unchecked && image.facts->complete &&
+             image.facts->slots.size() == image.slots.size()) {}
+
 bool Values::is_plain(uint32_t slot) const {
     const ImageSlot& s = image_.slots[slot];
     const Insn& i = s.insn;
@@ -68,12 +75,61 @@ void Values::build(uint32_t first, uint32_t end, bool private_frame) {
     private_frame_ = private_frame;
     kept_.fill(Kept{});
     values_.assign(size_t{kRegisters} + end - first, Value{});
-    for (Reg r = 0; r < kRegisters; ++r) {
-        values_[r].reg = r;
+    for (ValueId r = 0; r < kRegisters; ++r) {
+        values_[r].reg = static_cast<Reg>(r);
         values_[r].value = values_[r].last = r;
         current_[r] = r;
     }
-    for (uint32_t slot = first; slot < end; ++slot) add_slot(slot);
+    uint32_t last = end - 1;
+    if (last > first && image_.slots[last].insn.kind == Kind::Imm64High) --last;
+    for (uint32_t slot = first; slot < end; ++slot) {
+        const ImageSlot& s = image_.slots[slot];
+        values_[id_of(slot)].epoch = epoch_;
+        if (s.dead || s.trap != TrapCode::None) continue;
+        add_slot(slot);
+        count(slot);
+        const uint16_t mask = leaving(slot, slot == last);
+        values_[id_of(slot)].leaving = mask;
+        demand_registers(mask);
+    }
+}
+
+// Registers that must be right when control leaves behind `slot`.
+uint16_t Values::leaving(uint32_t slot, bool last) const {
+    const Insn& i = image_.slots[slot].insn;
+    if (last) {
+        // What calls leave in r0..r5 is no definition of this block.
+        const bool calls =
+            i.kind == Kind::Call || i.kind == Kind::CallLocal || i.kind == Kind::LoadPacket;
+        const uint16_t clobbered = calls ? liveness_.writes_at(slot) : uint16_t{0};
+        return static_cast<uint16_t>(liveness_.live_after(slot) & ~clobbered);
+    }
+    if ((i.kind != Kind::Branch && i.kind != Kind::MayGoto) || selects_[slot] != 0) return 0;
+    return liveness_.live_before(static_cast<uint32_t>(i.target));
+}
+
+void Values::demand_registers(uint16_t mask) {
+    for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1))
+        ++values_[value_in(static_cast<Reg>(std::countr_zero(mask)))].uses;
+}
+
+// What the slot demands by being executed. Dead ones demand, too, which costs a fold at most.
+void Values::count(uint32_t slot) {
+    const Value& v = values_[id_of(slot)];
+    if (v.computes) {
+        demand(v.a);
+        demand(v.b);
+        return;
+    }
+    const bool copies = v.reg != kNoReg && v.value != id_of(slot) && !v.effect;
+    if (copies || v.redundant || v.what == Value::What::Const) return;
+    uint16_t mask = liveness_.reads_at(slot);
+    // What it overwrites was read before.
+    if (v.reg != kNoReg && (mask >> v.reg & 1) != 0) {
+        mask &= static_cast<uint16_t>(~(1u << v.reg));
+        ++values_[values_[v.previous].value].uses;
+    }
+    demand_registers(mask);
 }
 
 void Values::define(ValueId id, Reg reg, ValueId value) {
@@ -129,11 +185,7 @@ void Values::add_slot(uint32_t slot) {
     const Insn& i = s.insn;
     const ValueId id = id_of(slot);
     Value& v = values_[id];
-    v.epoch = epoch_;
-    if (s.dead || s.trap != TrapCode::None) return;
-    const bool known = image_.form == Form::Unchecked && image_.facts->complete &&
-                       image_.facts->slots.size() == image_.slots.size();
-    const SlotFact fact = known ? image_.facts->slots[slot] : SlotFact{};
+    const SlotFact fact = facts_ ? image_.facts->slots[slot] : SlotFact{};
     if (fact.zero_extended && i.dst < kRegisters) {
         Value& before = values_[value_in(i.dst)];
         before.bits = std::min<uint8_t>(before.bits, 32);

@@ -9,13 +9,16 @@
 #include <cstdint>
 #include <vector>
 
+#include "jit/liveness.hpp"
 #include "jit/masm.hpp"
 #include "vm/run/image.hpp"
 
 namespace skep::jit {
 
-using ValueId = uint32_t;
-inline constexpr ValueId kNoValue = UINT32_MAX;
+using ValueId = uint16_t;
+inline constexpr ValueId kNoValue = UINT16_MAX;
+// The longest block, so that an identifier and every count about a value fit in 16 bits.
+inline constexpr uint32_t kMaxBlock = 512;
 inline constexpr Reg kNoReg = 0xff;
 
 struct Value {
@@ -37,32 +40,29 @@ struct Value {
     uint8_t op = 0;
     uint8_t bits = 64;  // the value is below 2^bits
     uint8_t count = 0;
-    bool sign = false;  // Load: sign-extends; Alu Div and Mod: signed
-    bool nonzero = false;
-
     // The slot as a definition: register `reg` holds `value` from here on; before, definition
-    // `previous` was in force. `next` chains the definitions of one value.
+    // `previous` was in force. `next` chains the definitions of one value up to `last`.
     Reg reg = kNoReg;
-    bool needed = false;     // the register is read, or must be right where control leaves
-    bool dropped = false;    // somebody relied on this definition not being emitted
-    bool computes = false;   // the slot reads its operands (and is no copy)
-    bool live = false;       // somebody reads the value
-    bool effect = false;     // emitted whoever needs the register
-    bool redundant = false;  // a store of what is there
-
+    bool sign : 1 = false;  // Load: sign-extends; Alu Div and Mod: signed
+    bool nonzero : 1 = false;
+    bool needed : 1 = false;     // the register is read, or must be right where control leaves
+    bool dropped : 1 = false;    // somebody relied on this definition not being emitted
+    bool computes : 1 = false;   // the slot reads its operands (and is no copy)
+    bool effect : 1 = false;     // emitted whoever needs the register
+    bool redundant : 1 = false;  // a store of what is there
     ValueId a = kNoValue, b = kNoValue;
-    int64_t imm = 0;
     ValueId value = kNoValue, previous = kNoValue, next = kNoValue, last = kNoValue;
-    uint32_t uses = 0, served = 0;  // demands for the value, and those that have been met
-    uint32_t needed_defs = 0;       // of this value
-    uint32_t epoch = 0;             // memory writes before the slot
+    uint16_t uses = 0, served = 0;  // demands for the value, and those that have been met
+    uint16_t leaving = 0;           // registers that must be right where control leaves behind it
+    uint16_t needed_defs = 0;       // of this value
+    uint16_t epoch = 0;             // memory writes before the slot
+    int64_t imm = 0;
 };
 
 class Values {
 public:
     // `selects`: branches over one move (Plan), by slot.
-    Values(const Image& image, const std::vector<bool>& selects)
-        : image_(image), selects_(selects) {}
+    Values(const Image& image, const Liveness& liveness, const std::vector<uint8_t>& selects);
 
     // Builds the values of slots first..end-1. `private_frame`: only loads and stores through r10
     // touch the frame of the subprogram they are in.
@@ -70,7 +70,8 @@ public:
 
     Value& operator[](ValueId id) { return values_[id]; }
     const Value& operator[](ValueId id) const { return values_[id]; }
-    ValueId id_of(uint32_t slot) const { return kRegisters + slot - first_; }
+    ValueId id_of(uint32_t slot) const { return static_cast<ValueId>(kRegisters + slot - first_); }
+    uint32_t slot_of(ValueId id) const { return first_ + id - kRegisters; }
     // The definition of each register that is in force at the end.
     const std::array<ValueId, kRegisters>& final_definitions() const { return current_; }
     // True if the access at `slot` may be moved, merged or left out: it can neither trap nor needs
@@ -87,6 +88,12 @@ private:
     void zero_extend(ValueId id, Reg reg, ValueId a, unsigned bits);
     ValueId low_half(ValueId v) const;
 
+    uint16_t leaving(uint32_t slot, bool last) const;
+    void demand(ValueId value) {
+        if (value != kNoValue) ++values_[value].uses;
+    }
+    void demand_registers(uint16_t mask);
+    void count(uint32_t slot);
     void add_slot(uint32_t slot);
     void add_alu(ValueId id, const Insn& insn);
     void add_move(ValueId id, const Insn& insn);
@@ -111,14 +118,17 @@ private:
     void add_atomic(ValueId id, const Insn& insn);
 
     const Image& image_;
-    const std::vector<bool>& selects_;
+    const Liveness& liveness_;
+    const std::vector<uint8_t>& selects_;
     std::vector<Value> values_;
     std::array<ValueId, kRegisters> current_{};
     // The newest few, replaced in turn.
     std::array<Kept, 16> kept_{};
     unsigned next_kept_ = 0;
-    uint32_t first_ = 0, epoch_ = 0;
+    uint32_t first_ = 0;
+    uint16_t epoch_ = 0;
     bool private_frame_ = false;
+    bool facts_ = false;  // the image's may be used
 };
 
 }  // namespace skep::jit
