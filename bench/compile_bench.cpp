@@ -1,5 +1,5 @@
 // What compiling costs: generated programs of 100 to 900,000 instructions, branchy as compilers
-// write them, in both forms, with ns and bytes of code per instruction (`a64_bytes`: the same code
+// write them, in both forms, with seconds and bytes of code per instruction (`a64_bytes`: the same code
 // for AArch64); and everything from no VM to a program that can run, of 100 instructions.
 //
 // The program is made of short blocks: loads from its memory and its frame, mixing in registers,
@@ -104,8 +104,8 @@ void compile(benchmark::State& state, Form form) {
         bytes = (*code)->native_bytes();
     }
     const auto count = static_cast<double>(insns);
-    state.counters["ns/insn"] = benchmark::Counter(
-        count * 1e-9, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+    state.counters["s/insn"] = benchmark::Counter(
+        count, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
     state.counters["bytes/insn"] = static_cast<double>(bytes) / count;
     if (const auto listing = jit::assemble(**image, jit::Target::A64))
         state.counters["a64_bytes"] = static_cast<double>(listing->bytes.size()) / count;
