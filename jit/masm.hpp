@@ -23,6 +23,8 @@ inline constexpr unsigned kMachineRegs = 15;
 using LabelId = uint32_t;
 inline constexpr LabelId kNoLabel = UINT32_MAX;
 
+constexpr bool fits_i32(int64_t v) { return v == static_cast<int32_t>(v); }
+
 // A host memory operand: [base + index << shift + disp].
 struct Mem {
     int32_t disp = 0;
@@ -45,6 +47,7 @@ struct Features {
 struct Abilities {
     bool memory_operands = false;  // arithmetic and comparisons with memory
     bool rich_addresses = false;   // index, any scale and displacement at once
+    bool narrow_sets = false;      // set_if writes a byte of the register
 };
 
 // Offsets into the environment and the helpers that generated code calls by address.

@@ -483,7 +483,10 @@ void MasmA64::store_imm(Width w, Mem mem, int32_t imm) {
 
 void MasmA64::load_swapped(Width w, Reg dst, Mem mem) {
     load(w, false, dst, mem);
-    if (w != Width::B) endian(EndianOp::ToBe, dst, 8 * bytes_of(w));
+    if (w == Width::H)
+        assembler_.rev16(gp(Width::W, dst), gp(Width::W, dst));
+    else if (w != Width::B)
+        endian(EndianOp::ToBe, dst, 8 * bytes_of(w));
 }
 
 void MasmA64::load_signed(Width to, Width w, Reg dst, Mem mem) {

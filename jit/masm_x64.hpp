@@ -15,7 +15,8 @@ namespace skep::jit {
 
 class MasmX64 {
 public:
-    static constexpr Abilities kAbilities{.memory_operands = true, .rich_addresses = true};
+    static constexpr Abilities kAbilities{
+        .memory_operands = true, .rich_addresses = true, .narrow_sets = true};
 
     // Emits into `code`, which outlives this and has an error handler attached.
     MasmX64(asmjit::CodeHolder& code, Features features);
@@ -89,7 +90,13 @@ public:
     static constexpr unsigned kMaxOperationBytes = 64;
 
 private:
-    asmjit::x86::Gp gp(Width w, Reg r) const;
+    static constexpr asmjit::x86::Gp kMap[kMachineRegs] = {
+        asmjit::x86::rax, asmjit::x86::rdi, asmjit::x86::rsi, asmjit::x86::rdx, asmjit::x86::rcx,
+        asmjit::x86::r8,  asmjit::x86::rbx, asmjit::x86::r13, asmjit::x86::r14, asmjit::x86::r15,
+        asmjit::x86::rbp, asmjit::x86::r10, asmjit::x86::r11, asmjit::x86::r9,  asmjit::x86::r12,
+    };
+
+    asmjit::x86::Gp gp(Width w, Reg r) const { return w == Width::Dw ? kMap[r] : kMap[r].r32(); }
     asmjit::x86::Mem operand(Mem mem, unsigned size) const;
     asmjit::Label label(LabelId id) const { return labels_[id]; }
     void shift(AluOp op, Width w, Reg dst, Reg a, Reg count);

@@ -11,8 +11,6 @@ namespace {
 // How far chains of definitions are followed: hostile programs have long ones.
 constexpr unsigned kMaxSteps = 16;
 
-bool fits_i32(int64_t v) { return v == static_cast<int32_t>(v); }
-
 bool is_add(const Value& v) {
     return (v.what == Value::What::Alu || v.what == Value::What::AluImm) && v.width == Width::Dw &&
            static_cast<AluOp>(v.op) == AluOp::Add;

@@ -35,7 +35,7 @@ void Translator<M>::emit_function(uint32_t f) {
     }
     for (uint32_t i = s.first; i < end;) {
         if (!open_groups_.empty()) end_groups(i);
-        if (at(i).dead && at(i).trap == TrapCode::None) {
+        if (at(i).dead && (at(i).trap == TrapCode::None || !entered(i))) {
             ++i;
             continue;
         }
@@ -49,6 +49,7 @@ void Translator<M>::emit_function(uint32_t f) {
     }
     if (!open_groups_.empty()) end_groups(end);
     const Kind last_kind = at(end - 1).insn.kind;
+    if (at(end - 1).dead && at(end - 1).trap != TrapCode::None) return;
     if (last_kind != Kind::Exit && last_kind != Kind::Jump) trap(end - 1, TrapCode::FellOffEnd);
 }
 
@@ -68,6 +69,17 @@ void Translator<M>::begin_loop(uint32_t slot) {
     charge_labels_[slot] = m_.new_label();
     m_.bind(charge_labels_[slot]);
     charge(charger);
+}
+
+// Whether control could get to the slot that is proven dead: a jump names it, or what is before it
+// goes on.
+template <MacroAssembler M>
+bool Translator<M>::entered(uint32_t slot) const {
+    if (labels_[slot] != kNoLabel || plan_.is_target(slot)) return true;
+    if (slot == image_.program->subprograms[current_].first) return true;
+    const ImageSlot& before = at(slot - 1);
+    if (before.dead) return before.insn.kind == Kind::Imm64High && !at(slot - 2).dead;
+    return before.insn.kind != Kind::Jump && before.insn.kind != Kind::Exit;
 }
 
 template <MacroAssembler M>

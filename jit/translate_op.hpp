@@ -49,7 +49,17 @@ inline CondOp condition_of(const Op& o) {
 
 inline bool reads(const Op& comparison, Reg r) {
     const Op& c = comparison;
-    return c.a == r || c.b == r || c.mem.base == r || (c.mem.has_index && c.mem.index == r);
+    switch (c.what) {
+        case Op::What::Compare:
+        case Op::What::Test: return c.a == r || c.b == r;
+        case Op::What::CompareImm:
+        case Op::What::TestImm: return c.a == r;
+        case Op::What::CompareMem:
+            return c.a == r || c.mem.base == r || (c.mem.has_index && c.mem.index == r);
+        case Op::What::CompareMemImm:
+            return c.mem.base == r || (c.mem.has_index && c.mem.index == r);
+        default: return true;
+    }
 }
 
 // dst = a if the comparison of `slot` - 1 holds, else b.
@@ -59,7 +69,7 @@ void Translator<M>::emit_select(uint32_t slot) {
     const CondOp cond = condition_of(comparison);
     if (o.what == Op::What::SetIf) {
         // A register that the comparison does not read can be cleared before it.
-        const bool clear = !reads(comparison, o.dst);
+        const bool clear = M::kAbilities.narrow_sets && !reads(comparison, o.dst);
         if (clear) m_.mov_imm(o.dst, 0);
         compare(slot - 1, true, kNoLabel, false);
         m_.set_if(o.imm == 1 ? cond : negate(cond), o.dst, clear);

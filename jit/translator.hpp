@@ -114,6 +114,7 @@ private:
 
     // --- functions ---
     void emit_function(uint32_t f);
+    bool entered(uint32_t slot) const;
     // Alignment, and the charge of the branch that closes the loop, if there is but one.
     void begin_loop(uint32_t slot);
     LabelId function_label(uint32_t f);

@@ -10,7 +10,6 @@ namespace skep::jit {
 namespace {
 
 unsigned length_of(uint64_t v) { return 64u - static_cast<unsigned>(std::countl_zero(v)); }
-bool fits_i32(int64_t v) { return v == static_cast<int32_t>(v); }
 unsigned size_of(Width w) { return w == Width::Dw ? 64 : 32; }
 
 bool commutes(AluOp op) {
@@ -403,12 +402,14 @@ bool Values::add_shift_pair(ValueId id, Reg reg, Width width, AluOp op, ValueId 
         return false;
     const unsigned rest = size_of(width) - count;
     if (rest != 8 && rest != 16 && rest != 32) return false;
+    if (op == AluOp::Arsh && rest == size_of(width)) return false;
     const ValueId x = inner.a;
+    // The left shift goes where nobody else could read it.
+    if (inner.uses == 0 && values_[current_[reg]].value == a) --values_[x].uses;
     if (op == AluOp::Rsh) {
         zero_extend(id, reg, x, rest);
         return true;
     }
-    if (rest == size_of(width)) return false;
     Value& v = values_[id];
     v.what = Value::What::SignExtend;
     v.width = width;
@@ -435,21 +436,22 @@ bool Values::add_rotate(ValueId id, Reg reg, Width width, ValueId a, ValueId b) 
     ValueId x = left->a;
     if (x != right->a) {
         // One shift may have looked through a zero extension.
-        if (width == Width::Dw) return false;
         const auto strip = [&](ValueId y) {
             const Value& n = values_[y];
             return n.what == Value::What::ZeroExtend && n.count == 32 ? n.a : y;
         };
-        if (strip(x) != strip(right->a)) return false;
-        x = strip(x) == x ? right->a : x;
+        if (width == Width::Dw || strip(x) != strip(right->a)) return false;
     }
-    const bool held = held_now(x);
-    // Where x itself is gone, its last holder was one of the two shifted registers.
-    if (!held) {
-        const ValueId l = current_[reg];
-        const bool in_place = values_[l].value == a || values_[l].value == b;
-        if (!in_place || values_[values_[l].previous].value != x) return false;
-    }
+    // A register holds x, or did until one of the two shifts, which go, was made in it.
+    const auto reachable = [&](ValueId y) {
+        return held_now(y) || std::any_of(current_.begin(), current_.end(), [&](ValueId d) {
+                   const Value& shift = values_[d];
+                   return (shift.value == a || shift.value == b) && shift.previous != kNoValue &&
+                          values_[shift.previous].value == y;
+               });
+    };
+    if (!reachable(x)) x = right->a;
+    if (!reachable(x)) return false;
     const auto turn = static_cast<int64_t>(left->imm);
     Value& v = values_[id];
     v.what = Value::What::Rotate;

@@ -161,9 +161,7 @@ private:
         switch (insn.kind) {
             case Kind::Jump:
             case Kind::Branch:
-            case Kind::MayGoto:
-                out.charge = image_->fuel && insn.target <= static_cast<int32_t>(index);
-                return {};
+            case Kind::MayGoto: lower_jump(index, out); return {};
             case Kind::CallLocal: out.charge = image_->fuel; return {};
             case Kind::Call: return lower_call(index, out);
             case Kind::Imm64: return lower_imm64(index, out);
@@ -179,6 +177,17 @@ private:
             case Kind::Exit: return {};
         }
         return {};
+    }
+
+    // A branch that always goes the same way is a jump, or nothing. What it costs does not change.
+    void lower_jump(uint32_t index, ImageSlot& out) {
+        Insn& insn = out.insn;
+        if (form_ == Form::Unchecked && known_ && insn.kind == Kind::Branch) {
+            const BranchFact decided = facts_->slots[index].branch;
+            if (decided != BranchFact::Unknown) insn.kind = Kind::Jump;
+            if (decided == BranchFact::Never) insn.target = static_cast<int32_t>(index) + 1;
+        }
+        out.charge = image_->fuel && insn.target <= static_cast<int32_t>(index);
     }
 
     Result<void> lower_call(uint32_t index, ImageSlot& out) {
