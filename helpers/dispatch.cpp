@@ -12,6 +12,7 @@
 
 #include "helpers/guest.hpp"
 #include "helpers/guest_objects.hpp"
+#include "helpers/sockets.hpp"
 
 namespace skep {
 
@@ -97,6 +98,11 @@ bool translate(HelperEnv& env, const Helper& helper, unsigned index, const uint6
             return arguments.map != nullptr;
         case ArgKind::MapKey: return translate_key(env, arguments, value, out);
         case ArgKind::MapValue:
+            if (arguments.map != nullptr && holds_sockets(*arguments.map)) {
+                const RunObject* object = object_at(env, value);
+                out = object == nullptr ? 0 : address(object->host);
+                return object != nullptr;
+            }
             return arguments.map != nullptr &&
                    translate_memory(env, arg, value, arguments.map->def().value_size, out);
         case ArgKind::ConstString: return translate_string(env, value, out);
@@ -131,6 +137,7 @@ uint64_t translate_result(HelperEnv& env, const Helper& helper, const Arguments&
         case RetKind::MapValueOrNull: {
             if (pointer == nullptr || arguments.map == nullptr) return 0;
             const MapType type = arguments.map->def().type;
+            if (holds_sockets(*arguments.map)) return object_address(env, pointer);
             // A value of a map of maps is a map.
             if (type == MapType::ArrayOfMaps || type == MapType::HashOfMaps) {
                 return guest::handle_of_map(env,
@@ -139,14 +146,15 @@ uint64_t translate_result(HelperEnv& env, const Helper& helper, const Arguments&
             return guest::address_of_value(env, arguments.map, pointer);
         }
         case RetKind::AllocMemOrNull: return guest::address_of_value(env, arguments.map, pointer);
-        case RetKind::DynptrMemOrNull:
-        case RetKind::SocketOrNull:
-        case RetKind::TcpSockOrNull:
-        case RetKind::SockCommonOrNull:
+        // Addresses of kernel objects are the same in both modes.
         case RetKind::BtfObject:
         case RetKind::BtfObjectOrNull:
         case RetKind::PercpuMem:
-        case RetKind::PercpuMemOrNull: return guest::address_of_object(env, pointer);
+        case RetKind::PercpuMemOrNull: return result;
+        case RetKind::SocketOrNull:
+        case RetKind::TcpSockOrNull:
+        case RetKind::SockCommonOrNull: return object_address(env, pointer);
+        case RetKind::DynptrMemOrNull: return guest::address_of_object(env, pointer);
     }
     return 0;
 }
@@ -156,12 +164,10 @@ uint64_t translate_result(HelperEnv& env, const Helper& helper, const Arguments&
 uint64_t dispatch_helper(const Helper& helper, const uint64_t* registers, HelperEnv& env) noexcept {
     // Not initialised beyond the members' own values: the key is written before it is read.
     Arguments arguments;
-    if ((helper.flags & helper_flag::kKernelOnly) == 0) {
-        for (unsigned i = 0; i < helper.proto.count; ++i) {
-            if (!translate(env, helper, i, registers, arguments)) {
-                env.fail(TrapCode::BadArgument);
-                return 0;
-            }
+    for (unsigned i = 0; i < helper.proto.count; ++i) {
+        if (!translate(env, helper, i, registers, arguments)) {
+            env.fail(TrapCode::BadArgument);
+            return 0;
         }
     }
     const uint64_t result = helper.thunk(arguments.host[0], arguments.host[1], arguments.host[2],

@@ -3,8 +3,11 @@
 #include "helpers/env.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include <skep/context.hpp>
+
+#include "helpers/kernel_world.hpp"
 
 namespace skep {
 
@@ -25,6 +28,27 @@ bool HelperEnv::charge_slowly(uint64_t units) noexcept {
     const uint64_t rest = left + fuel_reserve - units;
     fuel = static_cast<int64_t>(std::min(rest, kFuelQuantum));
     fuel_reserve = rest - static_cast<uint64_t>(fuel);
+    return true;
+}
+
+bool HelperEnv::enter_world() noexcept {
+    if (world == nullptr || world->task() == 0) return false;
+    if (world_filled) return true;
+    if (block_world != world) {
+        delete[] world_block;
+        block_world = nullptr;
+        world_block = new (std::nothrow) std::byte[world->size()];
+        if (world_block == nullptr) return false;
+        world->copy({world_block, world->size()});
+        block_world = world;
+    }
+    Services::Task task;
+    if (services != nullptr && services->task) task = services->task();
+    const uint64_t cgroup = services != nullptr ? services->cgroup_id : 1;
+    const uint32_t number =
+        services != nullptr && services->cpu >= 0 ? static_cast<uint32_t>(services->cpu) : cpu;
+    world->fill({world_block, world->size()}, task, cgroup, number);
+    world_filled = true;
     return true;
 }
 

@@ -19,7 +19,9 @@ namespace skep {
 
 struct CtxLayout;
 struct HelperEnv;
+class KernelWorld;    // helpers/kernel_world.hpp
 struct PacketBuffer;  // skep/context.hpp
+struct SockContext;
 
 // --- guest memory (sandbox) -------------------------------------------------------------------
 // A guest address is region number << 32 | offset. The program never sees a host address. Region 0
@@ -67,7 +69,7 @@ enum class RegionKind : uint32_t {
 // Fixed region numbers of a run; the program's maps follow from kFirstMap on, by map index.
 namespace region {
 inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3, kFunction = 4,
-                          kObject = 5, kScratch = 6, kFirstDynamic = 8, kFirstMap = 32;
+                          kObject = 5, kScratch = 6, kBuffer = 7, kFirstDynamic = 8, kFirstMap = 32;
 inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
 }  // namespace region
 
@@ -92,6 +94,17 @@ public:
     virtual ~Callable() = default;
     virtual CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept = 0;
 };
+
+// --- objects of the host that programs hold pointers to -----------------------------------------
+enum class RunObjectKind : uint32_t { None, Socket, TcpSock };
+struct RunObject {
+    RunObjectKind kind = RunObjectKind::None;
+    void* host = nullptr;           // SockContext or TcpSockFields
+    SockContext* socket = nullptr;  // that it is, or belongs to
+};
+inline constexpr uint32_t kMaxRunObjects = 32;
+inline constexpr uint32_t kRunObjectBytes = 128;   // that a sandboxed program sees of each
+inline constexpr uint32_t kRunObjectLow = 0x1000;  // guest offset of the first one
 
 // --- what a run holds ---------------------------------------------------------------------------
 // Everything that must be given back however the run ends; released in reverse order.
@@ -135,6 +148,7 @@ struct HelperEnv {
         Map* map = nullptr;
         uint64_t key = 0;  // map key, or interface index without a map
         uint64_t flags = 0;
+        SockContext* socket = nullptr;  // that sk_assign chose
     } redirect;
     int64_t retval = 0;         // cgroup programs: what the system call will return
     uint32_t tail_calls = 0;    // taken so far
@@ -173,6 +187,18 @@ struct HelperEnv {
     uint64_t stack_bytes = 0;
     uint64_t attach_cookie = 0;
 
+    // Synthetic kernel objects, or null; the run area's copy of them, made on first use, and
+    // whether this run filled in what is its own.
+    const KernelWorld* world = nullptr;
+    const KernelWorld* block_world = nullptr;  // whose copy world_block is
+    std::byte* world_block = nullptr;          // new[]; freed by the run area
+    bool world_filled = false;
+
+    // Sockets that the run got at (helpers/sockets.hpp) and, in a sandbox, what it sees of them.
+    RunObject objects[kMaxRunObjects];
+    uint32_t object_count = 0;
+    alignas(8) std::byte object_bytes[kMaxRunObjects * kRunObjectBytes];
+
     // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory
     // that helpers lend to callbacks (keys of for_each_map_elem).
     Map* dynamic_maps[region::kFirstMap - region::kFirstDynamic] = {};
@@ -202,6 +228,8 @@ struct HelperEnv {
     void update_row(uint32_t number) noexcept {
         rows[number].set(guest_address(number, regions[number].lo), regions[number]);
     }
+    // Makes the synthetic objects readable for the rest of the run. False: there are none.
+    bool enter_world() noexcept;
     // Called by helpers that moved the packet's bounds: refreshes region::kPacket.
     void packet_changed() noexcept;
     // False (and a trap) when the ledger is full.

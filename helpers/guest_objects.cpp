@@ -2,6 +2,8 @@
 #include "helpers/guest_objects.hpp"
 
 #include "helpers/guest.hpp"
+#include "helpers/readable.hpp"
+#include "helpers/sockets.hpp"
 
 namespace skep::guest {
 
@@ -40,7 +42,23 @@ bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64
             return host != nullptr && value >> 32 >= region::kFirstDynamic;
         }
         case ArgKind::BtfObject:
-        case ArgKind::Socket: out = 0; return value == 0 && arg.has(arg_flag::kNullable);
+        case ArgKind::PercpuBtf:
+            // An address in the kernel's half; whether an object is there, look-up decides.
+            out = value;
+            return is_kernel_address(value) || (value == 0 && arg.has(arg_flag::kNullable));
+        case ArgKind::Socket:
+        case ArgKind::SockCommon:
+        case ArgKind::BtfSockCommon: {
+            if (value == 0 && arg.has(arg_flag::kNullable)) return true;
+            if (arg.kind == ArgKind::BtfSockCommon && is_kernel_address(value)) {
+                out = value;
+                return true;
+            }
+            const RunObject* object = object_at(env, value);
+            out = object == nullptr ? 0 : reinterpret_cast<uintptr_t>(object->host);
+            const bool part = object != nullptr && object->kind == RunObjectKind::TcpSock;
+            return object != nullptr && !(part && arg.kind == ArgKind::Socket);
+        }
         default: return false;
     }
 }

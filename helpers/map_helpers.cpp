@@ -4,6 +4,7 @@
 
 #include "helpers/guest.hpp"
 #include "helpers/impl.hpp"
+#include "helpers/sockets.hpp"
 
 namespace skep::helper {
 
@@ -34,6 +35,8 @@ MapValueResult map_lookup_elem(HelperEnv& env, MapArg map, MapKey key) noexcept 
     if (is_map_of_maps(*map.map)) {
         return {reinterpret_cast<std::byte*>(map->lookup_map(key.data, env.caller()))};
     }
+    if (holds_sockets(*map.map))
+        return {reinterpret_cast<std::byte*>(load_socket(env, *map.map, key.data))};
     return {map->lookup(key.data, env.caller())};
 }
 
@@ -47,11 +50,15 @@ MapValueResult map_lookup_percpu_elem(HelperEnv& env, MapArg map, MapKey key,
 int64_t map_update_elem(HelperEnv& env, MapArg map, MapKey key, MapValue value,
                         uint64_t flags) noexcept {
     if (!updates_allowed(*map.map)) return kEopnotsupp;
+    // The value is a socket, not memory.
+    if (holds_sockets(*map.map))
+        return store_socket(*map.map, key.data, socket_at(env, value.data), flags);
     return map->update(key.data, value.data, flags, env.caller());
 }
 
 int64_t map_delete_elem(HelperEnv& env, MapArg map, MapKey key) noexcept {
     if (!updates_allowed(*map.map)) return kEopnotsupp;
+    if (holds_sockets(*map.map)) return map->host_erase(key.data);
     return map->erase(key.data, env.caller());
 }
 

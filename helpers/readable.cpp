@@ -9,6 +9,7 @@
 #include <skep/services.hpp>
 
 #include "helpers/guest.hpp"
+#include "helpers/kernel_world.hpp"
 #include "vm/prog/prog_type.hpp"
 
 namespace skep {
@@ -57,11 +58,26 @@ Bytes guest_memory(const HelperEnv& env, uint64_t address) {
     return {guest::memory(env, address, size, false), size};
 }
 
+Bytes synthetic_memory(const HelperEnv& env, uint64_t address) {
+    if (env.world == nullptr || address < KernelWorld::kBase ||
+        address - KernelWorld::kBase >= env.world->size())
+        return {};
+    // Filled in when a run first looks; an environment is never a constant itself.
+    if (!env.world_filled && !const_cast<HelperEnv&>(env).enter_world()) return {};
+    const uint64_t distance = address - KernelWorld::kBase;
+    return {env.world_block + distance, env.world->size() - distance};
+}
+
 }  // namespace
 
 std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept {
-    const Bytes own = env.sandbox ? guest_memory(env, address) : own_memory(env, address);
-    if (!own.empty()) return own;
+    if (is_kernel_address(address)) {
+        if (const Bytes synthetic = synthetic_memory(env, address); !synthetic.empty())
+            return synthetic;
+    } else {
+        const Bytes own = env.sandbox ? guest_memory(env, address) : own_memory(env, address);
+        if (!own.empty()) return own;
+    }
     if (env.services == nullptr) return {};
     const auto& ranges = env.services->published;
     auto next = std::upper_bound(

@@ -9,6 +9,9 @@
 
 namespace skep {
 
+// Addresses of kernel objects lie in the upper half; programs have nothing of their own there.
+constexpr bool is_kernel_address(uint64_t address) { return address >> 63 != 0; }
+
 // The bytes from `address` (as the program names it) to the end of the range that holds it; empty
 // if there is none.
 std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept;

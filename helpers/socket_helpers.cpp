@@ -1,5 +1,4 @@
-// Sockets, as far as they exist without a network stack: fields of the socket that the host's
-// context names; look-ups find nothing.
+// Sockets: look-ups that the host answers, what programs read and set of them, where they go.
 #include <algorithm>
 #include <cstring>
 
@@ -8,92 +7,213 @@
 #include <skep/services.hpp>
 
 #include "helpers/impl.hpp"
+#include "helpers/sockets.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 
 namespace skep::helper {
 
 namespace {
 
-// Programs read a socket at the offsets of struct bpf_sock.
-static_assert(offsetof(SockContext, bound_dev_if) == 0 && offsetof(SockContext, src_ip4) == 24 &&
-              offsetof(SockContext, src_port) == 44 && offsetof(SockContext, dst_port) == 48 &&
-              offsetof(SockContext, dst_ip6) == 56 && offsetof(SockContext, state) == 72 &&
-              offsetof(SockContext, rx_queue_mapping) == 76);
-
 constexpr uint32_t kNobody = 65534;
-constexpr int64_t kSkDrop = 0, kSkPass = 1;
-constexpr uint64_t kIngress = 1;
+constexpr uint32_t kInet = 2, kInet6 = 10;     // address families
+constexpr uint32_t kTcp = 6, kUdp = 17;        // protocols
+constexpr uint32_t kClosed = 7, kListen = 10;  // states: TCP_CLOSE, TCP_LISTEN
 
-// The socket of a context, or null.
-const SockContext* socket_of(const HelperEnv& env, void* host) {
-    const CtxLayout* layout = env.layout;
-    if (layout == &kSockCtx) return static_cast<const SockContext*>(host);
-    if (layout == &kSockAddrCtx) return static_cast<const SockAddrContext*>(host)->sk;
-    if (layout == &kSockOpsCtx) return static_cast<const SockOpsContext*>(host)->sk;
-    if (layout == &kSkMsgCtx) return static_cast<const SkMsgContext*>(host)->sk;
-    if (layout == &kSkReuseportCtx) return static_cast<const SkReuseportContext*>(host)->sk;
-    if (layout == &kSockoptCtx) return static_cast<const SockoptContext*>(host)->sk;
-    const bool skb = layout == &kTcCtx || layout == &kSocketFilterCtx || layout == &kCgroupSkbCtx ||
-                     layout == &kSkSkbCtx;
-    return skb ? static_cast<const SkbContext*>(host)->sk : nullptr;
+// A number for objects of the kernel's that are no socket of the run.
+uint64_t number_of(const HelperEnv& env, const void* object) {
+    if (const SockContext* socket = socket_at(env, object)) return socket_number(*socket);
+    return reinterpret_cast<uintptr_t>(object);
 }
 
-// Sends to the socket that a map holds under `key`.
-int64_t redirect_to(HelperEnv& env, Map& map, const std::byte* key, uint64_t flags) {
-    if ((flags & ~kIngress) != 0) return kSkDrop;
-    uint64_t number = 0;
-    if (map.target(key, number) != 0) return kSkDrop;
-    env.redirect = {&map, number, flags};
-    return kSkPass;
+uint32_t ingress_interface(const HelperEnv& env) {
+    if (env.ctx == nullptr) return 0;
+    if (env.layout == &kXdpCtx) return static_cast<const XdpContext*>(env.ctx)->ingress_ifindex;
+    const bool skb =
+        env.layout == &kTcCtx || env.layout == &kCgroupSkbCtx || env.layout == &kSkSkbCtx;
+    return skb ? static_cast<const SkbContext*>(env.ctx)->ifindex : 0;
 }
 
-int64_t redirect_to_index(HelperEnv& env, Map& map, uint32_t index, uint64_t flags) {
-    return redirect_to(env, map, reinterpret_cast<const std::byte*>(&index), flags);
+// struct bpf_sock_tuple: IPv4 addresses and ports in 12 bytes, or IPv6 ones in 36.
+bool read_tuple(ReadMemOrEmpty tuple, SocketQuery& query) {
+    const uint64_t address = tuple.size == 12 ? 4 : 16;
+    if (tuple.size != 12 && tuple.size != 36) return false;
+    query.family = tuple.size == 12 ? kInet : kInet6;
+    std::memcpy(query.source, tuple.data, address);
+    std::memcpy(query.dest, tuple.data + address, address);
+    std::memcpy(&query.source_port, tuple.data + 2 * address, 2);
+    std::memcpy(&query.dest_port, tuple.data + 2 * address + 2, 2);
+    return true;
 }
 
-// A NUL-terminated copy; -E2BIG when it had to be cut. The rest of `out` is zeroed.
-int64_t copy_text(WriteMem out, const char* text) {
-    std::memset(out.data, 0, out.size);
-    if (text == nullptr) return kEinval;
-    const size_t length = std::strlen(text);
-    const size_t kept = std::min<uint64_t>(length, out.size - 1);
-    std::memcpy(out.data, text, kept);
-    return kept < length ? kE2big : static_cast<int64_t>(length);
+SockContext* find(HelperEnv& env, ReadMemOrEmpty tuple, uint32_t protocol, uint64_t netns, uint64_t flags,
+                  bool any_state) {
+    const auto number = static_cast<int32_t>(netns);
+    if (flags != 0 || (number >= 0 && netns > INT32_MAX)) return nullptr;
+    SocketQuery query;
+    query.protocol = protocol;
+    query.netns = number < 0 ? -1 : number;
+    query.ifindex = ingress_interface(env);
+    query.any_state = any_state;
+    const Services* services = env.services;
+    if (!read_tuple(tuple, query) || services == nullptr || !services->find_socket) return nullptr;
+    SockContext* socket = services->find_socket(query);
+    if (socket != nullptr && !socket->full && !any_state) {
+        if (services->release_socket) services->release_socket(*socket);
+        return nullptr;
+    }
+    return hold_socket(env, socket);
+}
+
+// SOL_SOCKET options that SockContext itself has.
+uint32_t* plain_option(SockContext& socket, int32_t level, int32_t name) {
+    constexpr int32_t kSolSocket = 1, kPriority = 12, kMark = 36, kBindToIfindex = 62;
+    if (level != kSolSocket) return nullptr;
+    switch (name) {
+        case kPriority: return &socket.priority;
+        case kMark: return &socket.mark;
+        case kBindToIfindex: return &socket.bound_dev_if;
+        default: return nullptr;
+    }
+}
+
+int64_t option(HelperEnv& env, SockContext* socket, int32_t level, int32_t name, bool set,
+               std::span<std::byte> value) {
+    constexpr int64_t kEnoprotoopt = -92;
+    if (socket == nullptr) return kEinval;
+    const Services* services = env.services;
+    if (services != nullptr && services->sockopt)
+        return services->sockopt({socket, level, name, set, value});
+    uint32_t* plain = plain_option(*socket, level, name);
+    if (plain == nullptr) return kEnoprotoopt;
+    if (value.size() != sizeof *plain) return kEinval;
+    set ? std::memcpy(plain, value.data(), sizeof *plain)
+        : std::memcpy(value.data(), plain, sizeof *plain);
+    return 0;
+}
+
+int64_t set_option(HelperEnv& env, SockContext* socket, int32_t level, int32_t name,
+                   ReadMem value) {
+    // The host gets a copy: it cannot change the program's constant memory.
+    constexpr uint64_t kLongest = 256;
+    std::byte copy[kLongest];
+    if (value.size > kLongest) return kEinval;
+    std::memcpy(copy, value.data, value.size);
+    return option(env, socket, level, name, true, {copy, value.size});
+}
+
+int64_t get_option(HelperEnv& env, SockContext* socket, int32_t level, int32_t name,
+                   WriteMem value) {
+    std::memset(value.data, 0, value.size);
+    const int64_t error = option(env, socket, level, name, false, {value.data, value.size});
+    if (error != 0) std::memset(value.data, 0, value.size);
+    return error;
+}
+
+// Adds the context's socket to a map.
+int64_t update(CtxArg ctx, Map& map, const std::byte* key, uint64_t flags) {
+    constexpr uint32_t kActive = 4, kPassive = 5, kListening = 11;
+    const auto& ops = ctx.as<SockOpsContext>();
+    if (ops.op != kActive && ops.op != kPassive && ops.op != kListening) return kEopnotsupp;
+    return store_socket(map, key, ops.sk, flags);
+}
+
+bool is_socket_map(HelperEnv& env, const Map& map, MapType type) {
+    if (map.def().type == type) return true;
+    env.fail(TrapCode::BadArgument);
+    return false;
 }
 
 }  // namespace
 
-uint64_t get_socket_cookie(HelperEnv& env, CtxArg ctx) noexcept {
-    const SockContext* socket = socket_of(env, ctx.host);
+// --- identity
+// -------------------------------------------------------------------------------------
+
+uint64_t get_socket_cookie(HelperEnv& env, CtxArg) noexcept {
+    const SockContext* socket = context_socket(env);
     return socket != nullptr ? socket->cookie : 0;
 }
-
-uint32_t get_socket_uid(HelperEnv& env, CtxArg ctx) noexcept {
-    const SockContext* socket = socket_of(env, ctx.host);
-    return socket != nullptr ? socket->uid : kNobody;
+uint64_t get_socket_cookie(HelperEnv& env, BtfSockCommonOrNull sk) noexcept {
+    return sk.object == nullptr ? 0 : number_of(env, sk.object);
 }
 
-uint64_t get_netns_cookie(HelperEnv& env, CtxOrNull) noexcept {
+uint32_t get_socket_uid(HelperEnv& env, CtxArg) noexcept {
+    const SockContext* socket = context_socket(env);
+    return socket != nullptr && socket->full ? socket->uid : kNobody;
+}
+
+uint64_t get_netns_cookie(HelperEnv& env, CtxOrNull ctx) noexcept {
+    const SockContext* socket = ctx.host != nullptr ? context_socket(env) : nullptr;
+    if (socket != nullptr && socket->netns_cookie != 0) return socket->netns_cookie;
     return env.services != nullptr ? env.services->netns_cookie : 1;
 }
 
 uint32_t get_route_realm(HelperEnv&, CtxArg) noexcept { return 0; }
-uint64_t skb_cgroup_id(HelperEnv&, CtxArg) noexcept { return 0; }
-uint64_t skb_ancestor_cgroup_id(HelperEnv&, CtxArg, int32_t) noexcept { return 0; }
 uint64_t skb_cgroup_classid(HelperEnv&, CtxArg) noexcept { return 0; }
-uint64_t sk_cgroup_id(HelperEnv&, BtfSockCommon) noexcept { return 0; }
-uint64_t sk_ancestor_cgroup_id(HelperEnv&, BtfSockCommon, int32_t) noexcept { return 0; }
 
-SocketResult sk_lookup_tcp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept { return {}; }
-SocketResult sk_lookup_udp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept { return {}; }
-SockCommonResult skc_lookup_tcp(HelperEnv&, CtxArg, ReadMemOrEmpty, uint64_t, uint64_t) noexcept {
-    return {};
+namespace {
+
+uint64_t cgroup_of(const SockContext* socket) {
+    return socket != nullptr && socket->full ? socket->cgroup_id : 0;
 }
-int64_t sk_release(HelperEnv&, ReleasedSock) noexcept { return 0; }
+// There is the root, and the cgroup below it.
+uint64_t ancestor_of(const SockContext* socket, int32_t level) {
+    constexpr uint64_t kRoot = 1;
+    const uint64_t own = cgroup_of(socket);
+    if (own == 0) return 0;
+    if (level == 0) return kRoot;
+    return level == 1 && own != kRoot ? own : 0;
+}
 
-SocketResult sk_fullsock(HelperEnv&, SockCommonArg sk) noexcept { return {sk.object}; }
-TcpSockResult tcp_sock(HelperEnv&, SockCommonArg) noexcept { return {}; }
-SocketResult get_listener_sock(HelperEnv&, SockCommonArg) noexcept { return {}; }
+}  // namespace
+
+uint64_t skb_cgroup_id(HelperEnv& env, CtxArg) noexcept { return cgroup_of(context_socket(env)); }
+uint64_t skb_ancestor_cgroup_id(HelperEnv& env, CtxArg, int32_t level) noexcept {
+    return ancestor_of(context_socket(env), level);
+}
+uint64_t sk_cgroup_id(HelperEnv& env, BtfSockCommon sk) noexcept {
+    return cgroup_of(socket_at(env, sk.object));
+}
+uint64_t sk_ancestor_cgroup_id(HelperEnv& env, BtfSockCommon sk, int32_t level) noexcept {
+    return ancestor_of(socket_at(env, sk.object), level);
+}
+
+// --- look-up
+// --------------------------------------------------------------------------------------
+
+SocketResult sk_lookup_tcp(HelperEnv& env, CtxArg, ReadMemOrEmpty tuple, uint64_t netns,
+                           uint64_t flags) noexcept {
+    return {find(env, tuple, kTcp, netns, flags, false)};
+}
+SocketResult sk_lookup_udp(HelperEnv& env, CtxArg, ReadMemOrEmpty tuple, uint64_t netns,
+                           uint64_t flags) noexcept {
+    return {find(env, tuple, kUdp, netns, flags, false)};
+}
+SockCommonResult skc_lookup_tcp(HelperEnv& env, CtxArg, ReadMemOrEmpty tuple, uint64_t netns,
+                                uint64_t flags) noexcept {
+    return {find(env, tuple, kTcp, netns, flags, true)};
+}
+
+int64_t sk_release(HelperEnv& env, ReleasedSock sk) noexcept {
+    SockContext* socket = socket_at(env, sk.object);
+    if (socket == nullptr || !drop_socket(env, socket)) env.fail(TrapCode::Protocol);
+    return 0;
+}
+
+SocketResult sk_fullsock(HelperEnv& env, SockCommonArg sk) noexcept {
+    SockContext* socket = socket_at(env, sk.object);
+    return {socket != nullptr && socket->full ? socket : nullptr};
+}
+TcpSockResult tcp_sock(HelperEnv& env, SockCommonArg sk) noexcept {
+    SockContext* socket = socket_at(env, sk.object);
+    const bool tcp = socket != nullptr && socket->full && socket->protocol == kTcp;
+    return {tcp && add_tcp_part(env, socket) ? socket->tcp : nullptr};
+}
+SocketResult get_listener_sock(HelperEnv& env, SockCommonArg sk) noexcept {
+    SockContext* socket = socket_at(env, sk.object);
+    if (socket == nullptr) return {};
+    if (socket->state == kListen) return {socket};
+    return {add_socket(env, socket->listener) ? socket->listener : nullptr};
+}
 
 // No socket is the kernel's own object.
 BtfResultOrNull<ObjectKind::Tcp6Sock> skc_to_tcp6_sock(HelperEnv&, BtfSockCommon) noexcept {
@@ -120,18 +240,37 @@ BtfResultOrNull<ObjectKind::MptcpSock> skc_to_mptcp_sock(HelperEnv&, SockCommonA
     return {};
 }
 
-int64_t sk_redirect_map(HelperEnv& env, CtxArg, MapArg map, uint32_t key, uint64_t flags) noexcept {
-    return redirect_to_index(env, *map.map, key, flags);
+// --- choosing a socket
+// ------------------------------------------------------------------------------
+
+// TC: the socket that the packet goes to.
+int64_t sk_assign(HelperEnv& env, CtxArg, BtfSockCommon sk, uint64_t flags) noexcept {
+    SockContext* socket = socket_at(env, sk.object);
+    if (socket == nullptr || flags != 0) return kEinval;
+    env.redirect.socket = socket;
+    return 0;
 }
-int64_t msg_redirect_map(HelperEnv& env, CtxArg, MapArg map, uint32_t key,
-                         uint64_t flags) noexcept {
-    return redirect_to_index(env, *map.map, key, flags);
-}
-int64_t sk_redirect_hash(HelperEnv& env, CtxArg, MapArg map, MapKey key, uint64_t flags) noexcept {
-    return redirect_to(env, *map.map, key.data, flags);
-}
-int64_t msg_redirect_hash(HelperEnv& env, CtxArg, MapArg map, MapKey key, uint64_t flags) noexcept {
-    return redirect_to(env, *map.map, key.data, flags);
+
+// Socket look-up: the socket that the connection goes to; null forgets an earlier choice.
+int64_t sk_assign(HelperEnv& env, CtxArg ctx, SocketOrNull sk, uint64_t flags) noexcept {
+    constexpr uint64_t kReplace = 1, kNoReuseport = 2;
+    constexpr int64_t kEprototype = -91, kEsocktnosupport = -94, kEafnosupport = -97;
+    auto& lookup = ctx.as<SkLookupContext>();
+    SockContext* socket = socket_at(env, sk.object);
+    if (sk.object != nullptr && socket == nullptr) return kEinval;
+    if ((flags & ~(kReplace | kNoReuseport)) != 0) return kEinval;
+    if (socket != nullptr) {
+        const uint32_t wanted = socket->protocol == kTcp ? kListen : kClosed;
+        if ((socket->protocol == kTcp || socket->protocol == kUdp) && socket->state != wanted)
+            return kEsocktnosupport;
+        if (socket->protocol != lookup.protocol) return kEprototype;
+        if (socket->family != lookup.family && (socket->family == kInet || socket->ipv6_only))
+            return kEafnosupport;
+    }
+    if (lookup.sk != nullptr && (flags & kReplace) == 0) return kEexist;
+    lookup.sk = socket;
+    env.redirect.socket = socket;
+    return 0;
 }
 
 int64_t sk_select_reuseport(HelperEnv& env, CtxArg, MapArg map, MapKey key,
@@ -139,112 +278,46 @@ int64_t sk_select_reuseport(HelperEnv& env, CtxArg, MapArg map, MapKey key,
     if (flags != 0) return kEinval;
     uint64_t number = 0;
     if (map->target(key.data, number) != 0) return kEnoent;
-    env.redirect = {map.map, number, flags};
+    env.redirect.map = map.map;
+    env.redirect.key = number;
+    env.redirect.flags = flags;
     return 0;
 }
 
-// What Linux does not know among the flags is what it returns.
-int64_t sock_ops_cb_flags_set(HelperEnv&, CtxArg ctx, uint32_t flags) noexcept {
-    constexpr uint32_t kAllFlags = 0x7f;
-    auto& ops = ctx.as<SockOpsContext>();
-    if (ops.is_fullsock == 0) return kEinval;
-    ops.cb_flags = flags & kAllFlags;
-    return flags & ~kAllFlags;
+int64_t sock_map_update(HelperEnv& env, CtxArg ctx, MapArg map, MapKey key,
+                        uint64_t flags) noexcept {
+    if (!is_socket_map(env, *map.map, MapType::Sockmap)) return 0;
+    return update(ctx, *map.map, key.data, flags);
+}
+int64_t sock_hash_update(HelperEnv& env, CtxArg ctx, MapArg map, MapKey key,
+                         uint64_t flags) noexcept {
+    if (!is_socket_map(env, *map.map, MapType::Sockhash)) return 0;
+    return update(ctx, *map.map, key.data, flags);
 }
 
-int64_t msg_apply_bytes(HelperEnv&, CtxArg ctx, uint32_t bytes) noexcept {
-    ctx.as<SkMsgContext>().apply_bytes = bytes;
-    return 0;
+// --- options
+// ----------------------------------------------------------------------------------------
+
+int64_t setsockopt(HelperEnv& env, CtxArg, int32_t level, int32_t name, ReadMem value) noexcept {
+    return set_option(env, context_socket(env), level, name, value);
 }
-int64_t msg_cork_bytes(HelperEnv&, CtxArg ctx, uint32_t bytes) noexcept {
-    ctx.as<SkMsgContext>().cork_bytes = bytes;
-    return 0;
+int64_t setsockopt(HelperEnv& env, BtfSockCommon sk, int32_t level, int32_t name,
+                   ReadMem value) noexcept {
+    return set_option(env, socket_at(env, sk.object), level, name, value);
 }
-// The message is in one piece: its bytes are accessible already.
-int64_t msg_pull_data(HelperEnv& env, CtxArg ctx, uint32_t start, uint32_t end,
-                      uint64_t flags) noexcept {
-    const PacketBuffer& packet = ctx.as<SkMsgContext>().packet;
-    const auto size = static_cast<uint64_t>(packet.data_end - packet.data);
-    if (flags != 0 || end <= start || end > size) return kEinval;
-    env.packet_changed();
-    return 0;
+int64_t getsockopt(HelperEnv& env, CtxArg, int32_t level, int32_t name, WriteMem value) noexcept {
+    return get_option(env, context_socket(env), level, name, value);
+}
+int64_t getsockopt(HelperEnv& env, BtfSockCommon sk, int32_t level, int32_t name,
+                   WriteMem value) noexcept {
+    return get_option(env, socket_at(env, sk.object), level, name, value);
 }
 
-// Options of sockets that there are not.
-int64_t setsockopt(HelperEnv&, CtxArg, int32_t, int32_t, ReadMem) noexcept { return kEinval; }
-int64_t getsockopt(HelperEnv&, CtxArg, int32_t, int32_t, WriteMem value) noexcept {
-    std::memset(value.data, 0, value.size);
-    return kEinval;
-}
-int64_t bind(HelperEnv&, CtxArg, ReadMem) noexcept { return kEopnotsupp; }
-
-int64_t skb_get_xfrm_state(HelperEnv&, CtxArg, uint32_t, WriteMem out, uint64_t) noexcept {
-    std::memset(out.data, 0, out.size);
-    return kEinval;
-}
-
-// --- tunnels: the key travels with the context ---------------------------------------------------
-
-namespace {
-
-// Linux takes the sizes that struct bpf_tunnel_key had over time.
-bool is_tunnel_key_size(uint64_t size) {
-    return size == 44 || size == 28 || size == 24 || size == 22 || size == 8;
-}
-
-}  // namespace
-
-int64_t skb_get_tunnel_key(HelperEnv&, CtxArg ctx, WriteMem key, uint64_t flags) noexcept {
-    constexpr uint64_t kKnown = 1 | 16;
-    const auto& skb = ctx.as<SkbContext>();
-    std::memset(key.data, 0, key.size);
-    if ((flags & ~kKnown) != 0 || skb.tunnel_key_size == 0) return kEinval;
-    if (!is_tunnel_key_size(key.size)) return kEinval;
-    std::memcpy(key.data, skb.tunnel_key, key.size);
-    return 0;
-}
-
-int64_t skb_set_tunnel_key(HelperEnv&, CtxArg ctx, ReadMem key, uint64_t flags) noexcept {
-    constexpr uint64_t kKnown = 31;
-    auto& skb = ctx.as<SkbContext>();
-    if ((flags & ~kKnown) != 0 || !is_tunnel_key_size(key.size)) return kEinval;
-    std::memset(skb.tunnel_key, 0, sizeof skb.tunnel_key);
-    std::memcpy(skb.tunnel_key, key.data, key.size);
-    skb.tunnel_key_size = sizeof skb.tunnel_key;
-    return 0;
-}
-
-int64_t skb_get_tunnel_opt(HelperEnv&, CtxArg, WriteMem opt) noexcept {
-    std::memset(opt.data, 0, opt.size);
-    return kEnoent;
-}
-int64_t skb_set_tunnel_opt(HelperEnv&, CtxArg, ReadMem) noexcept { return kEinval; }
-
-// --- sysctl --------------------------------------------------------------------------------------
-
-int64_t sysctl_get_name(HelperEnv&, CtxArg ctx, WriteMem out, uint64_t flags) noexcept {
-    constexpr uint64_t kBaseName = 1;
-    const char* name = ctx.as<SysctlContext>().name;
-    if ((flags & ~kBaseName) != 0) name = nullptr;
-    if (name != nullptr && (flags & kBaseName) != 0) {
-        if (const char* slash = std::strrchr(name, '/'); slash != nullptr) name = slash + 1;
-    }
-    return copy_text(out, name);
-}
-int64_t sysctl_get_current_value(HelperEnv&, CtxArg ctx, WriteMem out) noexcept {
-    return copy_text(out, ctx.as<SysctlContext>().current_value);
-}
-int64_t sysctl_get_new_value(HelperEnv&, CtxArg ctx, WriteMem out) noexcept {
-    const auto& sysctl = ctx.as<SysctlContext>();
-    return copy_text(out, sysctl.write != 0 ? sysctl.new_value : nullptr);
-}
-int64_t sysctl_set_new_value(HelperEnv&, CtxArg ctx, ReadMem value) noexcept {
-    auto& sysctl = ctx.as<SysctlContext>();
-    if (sysctl.write == 0 || sysctl.written == nullptr) return kEinval;
-    if (value.size > sysctl.written_capacity) return kE2big;
-    std::memcpy(sysctl.written, value.data, value.size);
-    sysctl.written_size = static_cast<uint32_t>(value.size);
-    return 0;
+int64_t bind(HelperEnv& env, CtxArg ctx, ReadMem address) noexcept {
+    constexpr uint64_t kShortest = 16;  // struct sockaddr_in
+    if (address.size < kShortest) return kEinval;
+    if (env.services == nullptr || !env.services->bind) return kEopnotsupp;
+    return env.services->bind(ctx.as<SockAddrContext>(), {address.data, address.size});
 }
 
 }  // namespace skep::helper

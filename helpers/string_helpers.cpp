@@ -50,6 +50,11 @@ int64_t print_line(HelperEnv& env, const PrintJob& job) {
     return length;
 }
 
+void write_seq(const HelperEnv& env, const char* text, size_t size) {
+    if (env.services != nullptr && env.services->seq)
+        env.services->seq(std::as_bytes(std::span(text, size)));
+}
+
 // What Linux's strtol and strtoul share. Returns the bytes consumed or an errno.
 int64_t parse_number(ReadMem text, uint64_t flags, uint64_t& magnitude, bool& negative) {
     constexpr uint64_t kBaseMask = 0x1f;
@@ -108,6 +113,27 @@ int64_t trace_vprintk(HelperEnv& env, ReadMem format, ReadMemOrNull values) noex
     if (!take_values(job, values.data, values.size)) return kEinval;
     if (!take_format(job, format.data, format.size)) return kEinval;
     return print_line(env, job);
+}
+
+int64_t seq_printf(HelperEnv& env, BtfArg<ObjectKind::SeqFile>, ReadMem format,
+                   ReadMemOrNull values) noexcept {
+    constexpr int64_t kEoverflow = -75;
+    PrintJob job;
+    char text[kMaxPrinted];
+    if (!take_values(job, values.data, values.size)) return kEinval;
+    if (!take_format(job, format.data, format.size)) return kEinval;
+    if (!env.charge(1)) return 0;
+    const int64_t length =
+        print_format(env, {job.format, job.format_size}, {job.values, job.value_count}, text);
+    if (length < 0) return length;
+    write_seq(env, text, std::min<size_t>(static_cast<size_t>(length), sizeof text - 1));
+    return static_cast<size_t>(length) < sizeof text ? 0 : kEoverflow;
+}
+
+int64_t seq_write(HelperEnv& env, BtfArg<ObjectKind::SeqFile>, ReadMemOrEmpty data) noexcept {
+    if (!env.charge(1 + data.size / 4096)) return 0;
+    write_seq(env, reinterpret_cast<const char*>(data.data), data.size);
+    return 0;
 }
 
 // Returns the length of the whole text with its NUL, also when it was cut.

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string>
+
+#include <skep/services.hpp>
 
 #include "helpers/impl.hpp"
 #include "helpers/type_sets.hpp"
@@ -15,11 +18,6 @@ namespace {
 using namespace type_set;     // NOLINT: the vocabulary of the table's columns
 using namespace helper_flag;  // NOLINT
 
-uint64_t kernel_only(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, HelperEnv* env) noexcept {
-    env->fail(TrapCode::Unsupported);
-    return 0;
-}
-
 // The prototype of a function type, for helpers that have no function.
 template <class T>
 struct Prototype;
@@ -29,16 +27,60 @@ struct Prototype<R(Args...)> {
         detail::Signature<Args...>::proto(detail::Ret<R>::kind, detail::Ret<R>::object);
 };
 
+// What exists only inside a kernel: the host may serve it, else the run ends.
+uint64_t ask_host(const Helper& helper, const uint64_t (&args)[5], HelperEnv& env) noexcept;
+template <class Function, uint32_t kId>
+uint64_t kernel_only(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,
+                     HelperEnv* env) noexcept {
+    const Helper* row = find_helper(kId);
+    while (!(row->proto == Prototype<Function>::value)) ++row;
+    return ask_host(*row, {r1, r2, r3, r4, r5}, *env);
+}
+
+
 constexpr Helper kHelpers[] = {
 #define SKEP_HELPER(id, name, result, params, types, flags, summary)                  \
     make_helper<static_cast<result(*) SKEP_WITH_ENV params noexcept>(&helper::name)>( \
         id, #name, types, flags, summary),
 #define SKEP_KERNEL_HELPER(id, name, result, params, types, flags, summary) \
-    Helper{id,           #name, Prototype<result params>::value,            \
-           &kernel_only, types, (flags) | kKernelOnly,                      \
+    Helper{id,                                                              \
+           #name,                                                           \
+           Prototype<result params>::value,                                 \
+           &kernel_only<result params, id>,                                 \
+           types,                                                           \
+           (flags) | kKernelOnly,                                           \
            summary},
 #include "helpers/helpers.def"
 };
+
+uint64_t ask_host(const Helper& helper, const uint64_t (&args)[5], HelperEnv& env) noexcept {
+    const RetKind ret = helper.proto.ret;
+    const bool plain = ret == RetKind::Scalar || ret == RetKind::Void ||
+                       ret == RetKind::BtfObject || ret == RetKind::BtfObjectOrNull;
+    if (!plain || env.services == nullptr || !env.services->helper) {
+        env.fail(TrapCode::Unsupported);
+        return 0;
+    }
+    const std::string name = "bpf_" + std::string(helper.name);
+    HelperCall call;
+    call.helper = name;
+    call.context = env.ctx;
+    std::copy(args, args + 5, call.args);
+    for (unsigned i = 0; i + 1 < helper.proto.count; ++i) {
+        const ArgSpec& arg = helper.proto.args[i];
+        if (arg.kind != ArgKind::Memory || args[i] == 0) continue;
+        auto* memory = reinterpret_cast<std::byte*>(static_cast<uintptr_t>(args[i]));
+        if (!arg.has(arg_flag::kWrite)) {
+            call.in = {memory, args[i + 1]};
+            continue;
+        }
+        call.out = {memory, args[i + 1]};
+        if (arg.has(arg_flag::kUninit)) std::memset(memory, 0, args[i + 1]);
+    }
+    const std::optional<int64_t> result = env.services->helper(call);
+    if (!result) env.fail(TrapCode::Unsupported);
+    return static_cast<uint64_t>(result.value_or(0));
+}
 
 constexpr bool is_sorted_and_complete() {
     uint32_t last = 0;

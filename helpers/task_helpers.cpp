@@ -7,6 +7,7 @@
 #include <skep/services.hpp>
 
 #include "helpers/impl.hpp"
+#include "helpers/kernel_world.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 
 namespace skep::helper {
@@ -49,10 +50,21 @@ size_t stack_frames(const HelperEnv& env, std::span<uint64_t> frames, uint64_t f
     return count - skipped;
 }
 
+uint64_t task_address(HelperEnv& env) {
+    if (env.services != nullptr && env.services->current_task != 0)
+        return env.services->current_task;
+    return env.enter_world() ? env.world->task() : 0;
+}
+
+// Kernel objects are addresses that nothing here dereferences.
+void* opaque(uint64_t address) { return reinterpret_cast<void*>(static_cast<uintptr_t>(address)); }
+
 }  // namespace
 
-uint64_t get_current_task(HelperEnv& env) noexcept {
-    return env.services != nullptr ? env.services->current_task : 0;
+uint64_t get_current_task(HelperEnv& env) noexcept { return task_address(env); }
+
+BtfResult<ObjectKind::Task> get_current_task_btf(HelperEnv& env) noexcept {
+    return {opaque(task_address(env))};
 }
 
 uint64_t get_current_cgroup_id(HelperEnv& env) noexcept { return cgroup_of(env); }

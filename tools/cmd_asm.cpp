@@ -1,7 +1,4 @@
 // `skep asm`: assembler text to raw slots.
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -18,21 +15,6 @@ namespace {
 
 constexpr size_t kMaxText = size_t{256} << 20;
 
-Result<void> write_file(const std::string& path, const void* data, size_t size) {
-    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
-    if (file == nullptr) {
-        return fail(ErrorCode::Os, std::string("-o: cannot write: ") + std::strerror(errno),
-                    {.object = path});
-    }
-    const bool written = std::fwrite(data, 1, size, file) == size;
-    const bool closed = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0;
-    if (!written || !closed) {
-        return fail(ErrorCode::Os, std::string("-o: cannot write: ") + std::strerror(errno),
-                    {.object = path});
-    }
-    return {};
-}
-
 std::optional<int32_t> helper_number(std::string_view name) {
     const Helper* helper = find_helper(name);
     if (helper == nullptr) return std::nullopt;
@@ -48,7 +30,8 @@ Result<void> assemble_file(const std::string& in, const std::string& out) {
         return std::unexpected(std::move(error));
     }
     SKEP_CHECK(decode(*slots));
-    return write_file(out, slots->data(), slots->size() * sizeof(RawInsn));
+    return write_output(
+        out, {reinterpret_cast<const char*>(slots->data()), slots->size() * sizeof(RawInsn)}, "-o");
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ void add_environment_options(CLI::App& command, RunOptions& options) {
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
     command.add_option("--cpu", options.cpu, "The CPU to run on")->capture_default_str();
-    command.add_option("--task", options.task, "pid=,tgid=,uid=,gid=,comm=: who runs");
+    command.add_option("--task", options.task, "pid=,tgid=,uid=,gid=,ppid=,comm=: who runs");
 }
 
 }  // namespace
@@ -79,6 +79,13 @@ void add_run(CLI::App& app, Exit& exit) {
     command->add_option("--repeat", options->repeat, "Run N times and measure")
         ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
     command->add_option("--dump-map", options->dump_maps, "Print a map's contents afterwards")
+        ->allow_extra_args(false)
+        ->take_all();
+    command
+        ->add_option(
+            "--events", options->events,
+            "MAP=FILE: keep the records of a ring buffer or perf event array; JSON if FILE "
+            "ends in .json, else each with its length as 4 bytes before it")
         ->allow_extra_args(false)
         ->take_all();
     command->add_flag("--json", options->json, "Print one JSON object instead of text");

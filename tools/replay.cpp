@@ -18,7 +18,8 @@ constexpr size_t kArenaBytes = size_t{1} << 20;  // of packet or context bytes i
 // returns false for want of room (never for the first slot), executes run(slot), and gets
 // finish(run, slot).
 template <class Job>
-void drive(Job& job, uint64_t runs, uint64_t untimed, Outcome& outcome, Progress* progress) {
+void drive(Job& job, uint64_t runs, uint64_t untimed, Outcome& outcome,
+           const std::function<void()>& after_batch, Progress* progress) {
     for (uint64_t next = 0; next < runs;) {
         const uint64_t limit = next < untimed ? untimed : runs;
         size_t count = 0;
@@ -31,6 +32,7 @@ void drive(Job& job, uint64_t runs, uint64_t untimed, Outcome& outcome, Progress
             outcome.timed_runs += count;
         }
         for (size_t slot = 0; slot < count; ++slot) job.finish(next + slot, slot);
+        if (after_batch) after_batch();
         next += count;
         if (progress != nullptr && outcome.timed_ns != 0) {
             progress->at(next, static_cast<double>(outcome.timed_runs) * 1e9 /
@@ -155,23 +157,24 @@ private:
     std::vector<std::byte> frame_bytes_;
 };
 
-// Contexts that are the bytes themselves.
+// Contexts that are the bytes themselves: one, or several of the same size in turn.
 class BytesJob {
 public:
-    BytesJob(const LoadedProgram& program, std::span<const std::byte> bytes, Outcome& outcome)
-        : program_(program), bytes_(bytes), outcome_(outcome) {
+    BytesJob(const LoadedProgram& program, std::span<const std::vector<std::byte>> inputs,
+             Outcome& outcome)
+        : program_(program), inputs_(inputs), size_(inputs.front().size()), outcome_(outcome) {
         // Aligned, as the kernel's contexts are.
-        stride_ = (bytes.size() + 15) / 16 * 16;
+        stride_ = (size_ + 15) / 16 * 16;
         slots_ = std::clamp<size_t>(stride_ == 0 ? kBatch : kArenaBytes / stride_, 1, kBatch);
         arena_.resize(stride_ * slots_ / sizeof(arena_[0]));
     }
 
-    bool prepare(uint64_t, size_t slot) {
+    bool prepare(uint64_t run, size_t slot) {
         if (slot >= slots_) return false;
         BytesContext& context = contexts_[slot];
-        context.data = bytes_.empty() ? nullptr : at(slot);
-        context.size = bytes_.size();
-        if (!bytes_.empty()) std::memcpy(context.data, bytes_.data(), bytes_.size());
+        context.data = size_ == 0 ? nullptr : at(slot);
+        context.size = size_;
+        if (size_ != 0) std::memcpy(context.data, inputs_[run % inputs_.size()].data(), size_);
         return true;
     }
     void run(size_t slot) { results_[slot] = program_.run(contexts_[slot]); }
@@ -179,7 +182,7 @@ public:
         record(outcome_, program_, results_[slot], run);
         if (run != 0) return;
         outcome_.has_data = true;
-        if (!bytes_.empty()) outcome_.first_data.assign(at(slot), at(slot) + bytes_.size());
+        if (size_ != 0) outcome_.first_data.assign(at(slot), at(slot) + size_);
     }
 
 private:
@@ -188,7 +191,8 @@ private:
     }
 
     const LoadedProgram& program_;
-    std::span<const std::byte> bytes_;
+    std::span<const std::vector<std::byte>> inputs_;
+    size_t size_;
     Outcome& outcome_;
     size_t stride_ = 0;
     size_t slots_ = 0;
@@ -279,16 +283,17 @@ Outcome replay_packets(const LoadedProgram& program, const Capture& capture,
     std::optional<Progress> progress;
     if (options.progress) progress.emplace("replay", options.runs * frames);
     auto job = std::make_unique<PacketJob>(program, capture, options, outcome);
-    drive(*job, options.runs * frames, options.untimed * frames, outcome,
+    drive(*job, options.runs * frames, options.untimed * frames, outcome, options.after_batch,
           progress ? &*progress : nullptr);
     return outcome;
 }
 
-Outcome replay_bytes(const LoadedProgram& program, std::span<const std::byte> bytes,
+Outcome replay_bytes(const LoadedProgram& program, std::span<const std::vector<std::byte>> contexts,
                      const ReplayOptions& options) {
     Outcome outcome;
-    auto job = std::make_unique<BytesJob>(program, bytes, outcome);
-    drive(*job, options.runs, options.untimed, outcome, nullptr);
+    auto job = std::make_unique<BytesJob>(program, contexts, outcome);
+    drive(*job, options.runs * contexts.size(), options.untimed * contexts.size(), outcome,
+          options.after_batch, nullptr);
     return outcome;
 }
 
@@ -296,7 +301,7 @@ Outcome replay_context(const LoadedProgram& program, std::span<const std::byte> 
                        const ReplayOptions& options) {
     Outcome outcome;
     auto job = std::make_unique<ContextJob>(program, data, options, outcome);
-    drive(*job, options.runs, options.untimed, outcome, nullptr);
+    drive(*job, options.runs, options.untimed, outcome, options.after_batch, nullptr);
     return outcome;
 }
 

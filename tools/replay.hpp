@@ -35,6 +35,7 @@ struct ReplayOptions {
     CaptureWriter* out = nullptr;
     uint64_t* clock = nullptr;  // set to each packet's time before its run; null: left alone
     std::vector<ContextEdit> edits;
+    std::function<void()> after_batch;  // untimed
     // Names the target of a redirect for the comments in `out`.
     std::function<std::string(const RedirectTarget&)> redirect_name;
 };
@@ -68,8 +69,9 @@ struct Outcome {
 // A packet program over every frame of the capture.
 Outcome replay_packets(const LoadedProgram& program, const Capture& capture,
                        const ReplayOptions& options);
-// Programs whose context is bytes (tracing, raw): `bytes` is the context.
-Outcome replay_bytes(const LoadedProgram& program, std::span<const std::byte> bytes,
+// Programs whose context is bytes (tracing, raw): each run of the input is one run per context;
+// they are at least one, and of the same size.
+Outcome replay_bytes(const LoadedProgram& program, std::span<const std::vector<std::byte>> contexts,
                      const ReplayOptions& options);
 // Programs of the other types; `data` is behind the context's buffer pointers, if it has any.
 Outcome replay_context(const LoadedProgram& program, std::span<const std::byte> data,

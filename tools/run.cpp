@@ -145,6 +145,8 @@ Json report_json(const RunOptions& options, const RunReport& report, const Error
     json["trace"] = report.trace;
     json["maps"] = Json::object();
     for (const auto& [name, contents] : report.maps) json["maps"][name] = contents;
+    if (!report.seq.empty()) json["seq"] = report.seq;
+    if (report.has_events) json["events"] = report.events.json();
     return json;
 }
 
@@ -221,6 +223,13 @@ void print_report(const RunOptions& options, const RunReport& report) {
     } else {
         print_single(options, report);
     }
+    // Control characters of the output are the program's, line ends its own.
+    for (size_t at = 0; at < report.seq.size();) {
+        const size_t end = std::min(report.seq.find('\n', at), report.seq.size());
+        print(escaped(std::string_view(report.seq).substr(at, end - at)) + "\n");
+        at = end + 1;
+    }
+    if (const std::string events = report.events.text(); !events.empty()) print("\n" + events);
     for (const auto& [name, contents] : report.maps) {
         print("\n" + std::string(colour.bold) + escaped(name) + colour.plain + "\n" +
               pretty(contents) + "\n");

@@ -50,7 +50,9 @@ Result<void> Session::execute(Exit& exit) {
         SKEP_CHECK(make_vm());
         SKEP_CHECK(options_.source.raw.empty() ? load_object() : load_slots());
         SKEP_CHECK(fill_maps());
+        SKEP_CHECK(open_events());
         SKEP_CHECK(run());
+        SKEP_CHECK(report.events.finish());
         return dump_maps();
     };
     auto done = all();
@@ -69,6 +71,13 @@ Result<void> Session::make_vm() {
                                                 : Policy::Hardened;
     vm.fuel = options_.fuel;
     vm.services = services();
+    vm.kernel_btf = [this]() -> std::shared_ptr<const Btf> {
+        // Typed pointers need the kernel's types; where none were given, the running kernel's
+        // serve.
+        const std::string& given = options_.source.btf;
+        auto types = load_btf(given.empty() ? "/sys/kernel/btf/vmlinux" : given);
+        return types ? *std::move(types) : nullptr;
+    };
     auto made = Vm::create(vm);
     if (!made && options_.mode.empty() && made.error().code == ErrorCode::InvalidArgument) {
         // Verified is the default where there is a verifier.
@@ -93,6 +102,28 @@ Services Session::services() {
     s.task = [this] { return task_; };
     s.trace = [this](std::string_view line) { trace(line); };
     s.cpu = static_cast<int32_t>(options_.cpu);
+    // One socket per number in a socket map; options that were set can be read.
+    s.map_socket = [this](const Map&, uint64_t number) {
+        const std::lock_guard lock(sockets_mutex_);
+        SockContext& socket = sockets_[number];
+        socket.cookie = number;
+        return &socket;
+    };
+    s.sockopt = [this](const SocketOption& option) -> int64_t {
+        const std::lock_guard lock(sockets_mutex_);
+        auto& value = socket_options_[{option.level, option.name}];
+        if (option.set) value.assign(option.value.begin(), option.value.end());
+        const size_t known = std::min(value.size(), option.value.size());
+        std::copy_n(value.begin(), known, option.value.begin());
+        return 0;
+    };
+    s.bind = [](SockAddrContext&, std::span<const std::byte>) { return 0; };
+    s.syncookie_secret[0] = options_.seed | uint64_t{1} << 63;
+    s.published.push_back({kIterMetaAddress, reinterpret_cast<const std::byte*>(iter_meta_.data()),
+                           sizeof iter_meta_});
+    s.seq = [this](std::span<const std::byte> text) {
+        seq_.append(reinterpret_cast<const char*>(text.data()), text.size());
+    };
     return s;
 }
 
@@ -143,11 +174,13 @@ Result<Services::Task> Session::parse_task() const {
                          : field.first == "tgid" ? &task.tgid
                          : field.first == "uid"  ? &task.uid
                          : field.first == "gid"  ? &task.gid
+                         : field.first == "ppid" ? &task.ppid
                                                  : nullptr;
         if (into == nullptr || value > UINT32_MAX) {
-            return fail(ErrorCode::InvalidArgument,
-                        "--task: '" + escaped(field.first + "=" + field.second) +
-                            "' is none of pid=N, tgid=N, uid=N, gid=N (32 bits), comm=NAME");
+            return fail(
+                ErrorCode::InvalidArgument,
+                "--task: '" + escaped(field.first + "=" + field.second) +
+                    "' is none of pid=N, tgid=N, uid=N, gid=N, ppid=N (32 bits), comm=NAME");
         }
         *into = static_cast<uint32_t>(value);
     }
@@ -291,6 +324,23 @@ Result<void> Session::dump_maps() {
     return {};
 }
 
+// Every map that takes records has a consumer; --events says where they are kept.
+Result<void> Session::open_events() {
+    const auto types = object_ ? object_->btf() : nullptr;
+    for (const auto& map : vm_->maps()) {
+        if (!Events::takes_records(*map)) continue;
+        SKEP_CHECK(report.events.add(map, types, ""));
+        report.has_events = true;
+    }
+    for (const std::string& text : options_.events) {
+        SKEP_TRY(const auto pair, split_pair(text, "--events"));
+        auto map = find_map(pair.first);
+        if (!map) return std::unexpected(with_prefix("--events: ", std::move(map).error()));
+        SKEP_CHECK(report.events.add(*std::move(map), types, pair.second));
+    }
+    return {};
+}
+
 Result<void> Session::set_program(Map& array, uint32_t index, std::string_view name) {
     auto found = programs_.find(name);
     if (found == programs_.end()) {
@@ -372,7 +422,7 @@ Result<std::vector<std::byte>> Session::context_bytes() const {
     return read_context_bytes(*report.type, data, hex, options_.context);
 }
 
-ReplayOptions Session::replay_options() const {
+ReplayOptions Session::replay_options() {
     ReplayOptions replay;
     replay.type = report.type;
     replay.attach_type = attach_type_;
@@ -381,6 +431,7 @@ ReplayOptions Session::replay_options() const {
     replay.untimed = std::min<uint64_t>(options_.repeat / 10, 1000);
     replay.per_packet = options_.per_packet;
     replay.progress = !options_.json;
+    if (report.has_events) replay.after_batch = [this] { report.events.drain(); };
     replay.redirect_name = [this](const RedirectTarget& target) { return redirect_name(target); };
     return replay;
 }
@@ -399,13 +450,44 @@ Result<void> Session::run() {
         if (type.kind != ProgKind::Raw || object_) {
             SKEP_TRY(raw_data_, context_bytes());
         }
-        report.outcome = replay_bytes(report.loaded, raw_data_, replay);
+        std::vector<std::vector<std::byte>> contexts = {raw_data_};
+        if (is_iterator()) contexts = iteration();
+        report.outcome = replay_bytes(report.loaded, contexts, replay);
+        report.seq = std::move(seq_);
         return {};
     }
     SKEP_TRY(replay.edits, context_edits());
     SKEP_TRY(const auto data, input());
     report.outcome = replay_context(report.loaded, data, replay);
     return {};
+}
+
+bool Session::is_iterator() const {
+    return report.type->kind == ProgKind::Tracing &&
+           static_cast<AttachType>(attach_type_) == AttachType::TraceIter;
+}
+
+// The contexts of an iteration: the elements that there are (the current task; nothing of other
+// kinds), and a last call without one. The first argument leads to struct bpf_iter_meta.
+std::vector<std::vector<std::byte>> Session::iteration() {
+    std::vector<uint64_t> elements;
+    const std::string_view target = object_ ? iterator_target() : "";
+    const uint64_t task = report.loaded.task_address();
+    if (task != 0 && target.starts_with("task")) elements.push_back(task);
+    elements.push_back(0);
+    std::vector<std::vector<std::byte>> contexts;
+    for (const uint64_t element : elements) {
+        std::vector<std::byte> context = raw_data_;
+        const uint64_t words[2] = {kIterMetaAddress, element};
+        std::memcpy(context.data(), words, std::min(sizeof words, context.size()));
+        contexts.push_back(std::move(context));
+    }
+    return contexts;
+}
+
+std::string_view Session::iterator_target() const {
+    const auto index = object_->find_program(report.program);
+    return index ? object_->programs()[*index].attach_target : std::string_view();
 }
 
 Result<void> Session::run_packets() {

@@ -1,9 +1,11 @@
 // One `skep run`: the Vm with its injected services, the program, its maps and its input.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include <skep/vm.hpp>
 
 #include "tools/btf_json.hpp"
+#include "tools/events.hpp"
 #include "tools/map_io.hpp"
 #include "tools/replay.hpp"
 #include "tools/run.hpp"
@@ -30,11 +33,17 @@ struct RunReport {
     LoadedProgram loaded;
     std::vector<std::string> trace;
     uint64_t trace_dropped = 0;
+    std::string seq;                                 // what an iterator program wrote
     std::vector<std::pair<std::string, Json>> maps;  // dumped ones
+    Events events;                                   // records of ring buffers and perf arrays
+    bool has_events = false;                         // there is such a map
 
     // The return value as wide as the type has it.
     uint64_t retval() const;
 };
+
+// Where iterator programs find their struct bpf_iter_meta.
+inline constexpr uint64_t kIterMetaAddress = 0xffff'8881'0000'0000;
 
 class Session final : MapTargets {
 public:
@@ -52,7 +61,11 @@ private:
     Result<void> fill_maps();
     Result<void> run();
     Result<void> run_packets();
+    bool is_iterator() const;
+    std::vector<std::vector<std::byte>> iteration();
+    std::string_view iterator_target() const;
     Result<void> dump_maps();
+    Result<void> open_events();
 
     Result<void> parse_clock();
     Result<Services::Task> parse_task() const;
@@ -60,7 +73,7 @@ private:
     Result<std::vector<ContextEdit>> context_edits() const;
     Result<std::vector<std::byte>> context_bytes() const;
     Services services();
-    ReplayOptions replay_options() const;
+    ReplayOptions replay_options();
     void trace(std::string_view line);
     Error load_error(Error error);
     Result<std::shared_ptr<Map>> find_map(std::string_view name) const;
@@ -87,7 +100,13 @@ private:
     uint64_t random_ = 0;
     Services::Task task_;
     std::map<std::string, LoadedProgram, std::less<>> programs_;  // of program arrays
-    std::vector<std::string> devices_;                            // number = index + kFirstDevice
+    std::mutex sockets_mutex_;
+    std::map<uint64_t, SockContext> sockets_;  // by number in a socket map
+    std::map<std::pair<int32_t, int32_t>, std::vector<std::byte>> socket_options_;
+    std::string seq_;  // what an iterator program wrote so far
+    // struct bpf_iter_meta of iterator programs: output, session, number.
+    std::array<uint64_t, 3> iter_meta_ = {kIterMetaAddress + 0x1000, 1, 0};
+    std::vector<std::string> devices_;  // number = index + kFirstDevice
 };
 
 }  // namespace skep::tool

@@ -1,6 +1,7 @@
 // Reading of raw programs.
 #include "tools/slots.hpp"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -25,6 +26,20 @@ Result<std::string> read_input(const std::string& path, size_t limit) {
         return fail(ErrorCode::Unreadable, "standard input cannot be read");
     }
     return text;
+}
+
+Result<void> write_output(const std::string& path, std::string_view bytes,
+                          std::string_view option) {
+    const auto failed = [&] {
+        return fail(ErrorCode::Os, std::string(option) + ": cannot write: " + std::strerror(errno),
+                    {.object = path});
+    };
+    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
+    if (file == nullptr) return failed();
+    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+    const bool closed = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0;
+    if (!written || !closed) return failed();
+    return {};
 }
 
 Result<std::vector<RawInsn>> read_slots(const std::string& path) {

@@ -157,6 +157,7 @@ private:
     void wait_for(Checkpoint* open);
     bool entry_arguments(State& state);
     void find_prune_points();
+    const Helper* helper_with(uint32_t number) const;
     CallReads call_reads(uint32_t slot) const;
     void observe();
 

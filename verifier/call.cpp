@@ -309,7 +309,7 @@ bool Analyzer::step_call(const Insn& insn) {
                       poison->second.c_str());
     if (insn.pseudo_call() == PseudoCall::Kfunc) return step_kfunc(insn);
     const auto id = static_cast<uint32_t>(insn.imm);
-    const Helper* helper = find_helper(id, *program_.type);
+    const Helper* helper = helper_with(id);
     if (helper == nullptr)
         return reject(ErrorCode::UnknownHelper, "invalid func unknown#%u: there is no such helper",
                       id);

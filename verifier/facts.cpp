@@ -85,8 +85,7 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
     if (!proven) fact.access_proven = false;
     if (fact.map != map) fact.map = -1;
     if (fact.memory == memory && fact.offset == (memory == Memory::Context ? offset : 0)) return;
-    const auto is_object = [](Memory m) { return m == Memory::Socket || m == Memory::Btf; };
-    if (is_object(memory) || is_object(fact.memory)) fact.access_proven = false;
+    if (memory == Memory::Btf || fact.memory == Memory::Btf) fact.access_proven = false;
     fact.memory = Memory::Unknown;
     fact.offset = 0;
     fact.map = -1;

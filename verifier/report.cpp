@@ -219,8 +219,8 @@ void Analyzer::log_insn(uint32_t slot) {
     log_line("%u:", slot);
     log_state(current_);
     DisasmNames names;
-    names.helper = [](int32_t id) {
-        const Helper* helper = find_helper(static_cast<uint32_t>(id));
+    names.helper = [this](int32_t id) {
+        const Helper* helper = helper_with(static_cast<uint32_t>(id));
         return helper == nullptr ? std::string()
                                  : "bpf_" + std::string(helper->name) + "#" + std::to_string(id);
     };

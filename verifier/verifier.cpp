@@ -120,8 +120,7 @@ void Analyzer::find_prune_points() {
                         mark(slot);
                         force_points_[slot] = 1;
                     }
-                } else if (const Helper* helper =
-                               find_helper(static_cast<uint32_t>(insn.imm), *program_.type)) {
+                } else if (const Helper* helper = helper_with(static_cast<uint32_t>(insn.imm))) {
                     for (const ArgSpec& arg : helper->proto.args)
                         if (arg.kind == ArgKind::Callback) {
                             mark(slot);
@@ -136,11 +135,16 @@ void Analyzer::find_prune_points() {
     }
 }
 
+const Helper* Analyzer::helper_with(uint32_t number) const {
+    const Helper* own = options_.host_helper ? options_.host_helper(number) : nullptr;
+    return own != nullptr ? own : find_helper(number, *program_.type);
+}
+
 CallReads Analyzer::call_reads(uint32_t slot) const {
     CallReads reads;
     const Insn& insn = program_.insns[slot];
     if (insn.kind != Kind::Call || insn.pseudo_call() != PseudoCall::Helper) return reads;
-    const Helper* helper = find_helper(static_cast<uint32_t>(insn.imm), *program_.type);
+    const Helper* helper = helper_with(static_cast<uint32_t>(insn.imm));
     if (helper == nullptr) return reads;
     reads.args = helper->proto.count;
     for (unsigned i = 0; i < helper->proto.count; ++i) {
@@ -153,7 +157,7 @@ CallReads Analyzer::call_reads(uint32_t slot) const {
 bool Analyzer::helper_changes_packet(uint32_t slot) const {
     const Insn& insn = program_.insns[slot];
     if (insn.kind != Kind::Call || insn.pseudo_call() != PseudoCall::Helper) return false;
-    const Helper* helper = find_helper(static_cast<uint32_t>(insn.imm), *program_.type);
+    const Helper* helper = helper_with(static_cast<uint32_t>(insn.imm));
     // A tail call's target may do anything to the packet.
     return helper != nullptr &&
            (helper->flags & (helper_flag::kChangesPacket | helper_flag::kTailCall)) != 0;

@@ -21,6 +21,8 @@
 
 namespace skep {
 
+struct Helper;  // skep/helper.hpp
+
 class Btf;
 struct Helper;
 class AnalysisObserver;  // verifier/observer.hpp
@@ -48,6 +50,8 @@ struct AnalyzeOptions {
     bool facts = true;
     // Type information of the system that typed pointers come from; may be null.
     std::shared_ptr<const Btf> kernel_btf;
+    // Helpers of the host's by number, null for others; may be empty.
+    std::function<const Helper*(uint32_t number)> host_helper;
     // What a host forbids on top of the policy.
     std::vector<ProgKind> denied_types;
     std::vector<uint32_t> denied_helpers;

@@ -39,6 +39,17 @@ std::vector<bool> used_maps(const Program& program) {
     return used;
 }
 
+// Whether the program gets at kernel objects: those of its context or the current task.
+bool names_kernel_objects(const Program& program) {
+    constexpr int64_t kGetCurrentTask = 35, kGetCurrentTaskBtf = 158;
+    if (program.type->ctx == &kBtfCtx) return true;
+    return std::any_of(program.insns.begin(), program.insns.end(), [](const Insn& insn) {
+        if (insn.kind == Kind::Imm64) return insn.pseudo_imm() == PseudoImm::BtfId;
+        return insn.kind == Kind::Call && insn.pseudo_call() == PseudoCall::Helper &&
+               (insn.imm == kGetCurrentTask || insn.imm == kGetCurrentTaskBtf);
+    });
+}
+
 ContextKind context_kind(const CtxLayout* layout) {
     if (layout->is_bytes) return ContextKind::Bytes;
     if (layout == &kXdpCtx) return ContextKind::Xdp;
@@ -65,6 +76,7 @@ int32_t packet_offset(const CtxLayout& layout) {
 Result<std::shared_ptr<const ProgramBody>> Loader::load(const Object& object,
                                                         std::string_view program) {
     SKEP_TRY(Program linked, object.link(program));
+    types_ = object.target_btf();
     SKEP_TRY(auto body, load_program(std::make_shared<const Program>(std::move(linked)),
                                      std::string(object.name())));
     SKEP_CHECK(wire_programs(object, body));
@@ -90,6 +102,8 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
         return own != nullptr ? own : find_helper(id, *type);
     };
     SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
+    if (types_ != nullptr && names_kernel_objects(*body->source))
+        body->world = state_.world_of(types_);
     body->owned_image->program_id = body->number;
     SKEP_TRY(body->owned_code, compile(*body));
     body->owned_image->code = body->owned_code.get();
@@ -101,9 +115,12 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
 }
 
 // The image in the form that the Vm's mode asks for.
-Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) const {
+Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) {
     body.mode = state_.options.mode;
+    if (types_ == nullptr && names_kernel_objects(*body.source)) types_ = state_.system_types();
+    binding.symbol = state_.options.services.symbol;
     if (body.mode == Mode::Sandbox) {
+        binding.kernel_btf = types_;
         const uint64_t start = os::monotonic_ns();
         SKEP_TRY(auto image, lower_checked(body.source, nullptr, std::move(binding)));
         body.times.lower_ns = os::monotonic_ns() - start;
@@ -111,14 +128,23 @@ Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) 
     }
     AnalyzeOptions options;
     options.policy = state_.options.policy;
+    options.kernel_btf = types_;
+    options.host_helper = [this](uint32_t number) { return state_.host_helper(number); };
     Analysis analysis;
     const uint64_t start = os::monotonic_ns();
-    const VerifiedProgram verified = analyze(body.source, options, analysis);
+    VerifiedProgram verified = analyze(body.source, options, analysis);
+    if (!verified && analysis.error.code == ErrorCode::BtfNeeded && types_ == nullptr &&
+        state_.system_types() != nullptr) {
+        options.kernel_btf = types_ = state_.system_types();
+        analysis = {};
+        verified = analyze(body.source, options, analysis);
+    }
     const uint64_t middle = os::monotonic_ns();
     body.times.verify_ns = middle - start;
     if (!verified) return std::unexpected(std::move(analysis.error));
     // Fuel costs; it is left out where the proof bounds a run well enough.
     binding.fuel = state_.options.fuel != 0 || verified.facts().worst_case_fuel > kDefaultFuel;
+    binding.kernel_btf = types_;
     SKEP_TRY(auto image, lower(verified, std::move(binding)));
     body.times.lower_ns = os::monotonic_ns() - middle;
     return image;
@@ -236,6 +262,7 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_target(const Object& obj
                                                                std::string_view name,
                                                                const std::string& label) {
     SKEP_TRY(Program program, object.link(name));
+    types_ = object.target_btf();
     return load_program(std::make_shared<const Program>(std::move(program)), label);
 }
 

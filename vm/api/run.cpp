@@ -46,6 +46,7 @@ void hand_out_redirect(const VmState& state, const RunArea& area, RedirectTarget
     redirect.map = to.map != nullptr ? state.map_handle(to.map) : nullptr;
     redirect.key = to.key;
     redirect.flags = to.flags;
+    redirect.socket = to.socket;
 }
 
 // A run whose code needs nothing but its arguments: no CPU slot, no run area.
@@ -73,9 +74,12 @@ RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
     const OpenRun open(thread, body.image->reclaims);
     area->interrupt = &body.interrupted;
     RunResult result;
-    result.r0 = run_program(
-        *area,
-        {.image = body.image, .code = body.code, .ctx = ctx, .packet = packet, .fuel = body.fuel});
+    result.r0 = run_program(*area, {.image = body.image,
+                                    .code = body.code,
+                                    .ctx = ctx,
+                                    .packet = packet,
+                                    .fuel = body.fuel,
+                                    .world = body.world.get()});
     result.program = body.number;
     if (area->trap != TrapCode::None) [[unlikely]] {
         result.trap = area->trap;

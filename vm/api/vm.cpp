@@ -5,6 +5,7 @@
 
 #include <skep/vm.hpp>
 
+#include "helpers/kernel_world.hpp"
 #include "vm/api/vm_state.hpp"
 #include "vm/base/try.hpp"
 
@@ -161,6 +162,9 @@ uint32_t LoadedProgram::id() const noexcept { return impl_->body->number; }
 Engine LoadedProgram::engine() const noexcept { return impl_->body->engine; }
 Mode LoadedProgram::mode() const noexcept { return impl_->body->mode; }
 uint64_t LoadedProgram::code_bytes() const noexcept { return impl_->body->code->native_bytes(); }
+uint64_t LoadedProgram::task_address() const noexcept {
+    return impl_->body->world != nullptr ? impl_->body->world->task() : 0;
+}
 LoadTimes LoadedProgram::times() const noexcept { return impl_->body->times; }
 
 uint32_t LoadedProgram::slot_at(const void* pc) const noexcept {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "helpers/kernel_world.hpp"
 #include "vm/base/try.hpp"
 #include "vm/sync/slots.hpp"
 
@@ -49,6 +50,20 @@ std::shared_ptr<Map> VmState::map_handle(const Map* map) const {
         if (held.get() == map) return held;
     }
     return nullptr;
+}
+
+const std::shared_ptr<const Btf>& VmState::system_types() {
+    if (!types_asked_ && options.kernel_btf) system_types_ = options.kernel_btf();
+    types_asked_ = true;
+    return system_types_;
+}
+
+std::shared_ptr<const KernelWorld> VmState::world_of(const std::shared_ptr<const Btf>& types) {
+    for (const auto& world : worlds_) {
+        if (&world->btf() == types.get()) return world;
+    }
+    worlds_.push_back(KernelWorld::create(types));
+    return worlds_.back();
 }
 
 #ifdef SKEP_HAS_JIT

@@ -22,6 +22,7 @@
 
 namespace skep {
 
+class KernelWorld;
 namespace jit {
 class CodeArena;
 }
@@ -44,6 +45,8 @@ struct ProgramBody final : TailTarget {
     ContextKind context = ContextKind::Other;
     int32_t packet_offset = -1;  // of the PacketBuffer in the host struct, -1 = has none
     LoadTimes times;
+    // Synthetic kernel objects for programs that use kernel types; else null.
+    std::shared_ptr<const KernelWorld> world;
     uint32_t number = 0;
     mutable std::atomic<uint32_t> interrupted{0};
 
@@ -81,8 +84,15 @@ struct VmState {
     std::vector<std::unique_ptr<HostHelper>> helpers;
     std::unordered_map<uint32_t, std::weak_ptr<const ProgramBody>> programs;
     uint32_t next_program = 1;
+    // The system's types, asked of the host once, and the synthetic objects by the types that they
+    // follow.
+    const std::shared_ptr<const Btf>& system_types();
+    std::shared_ptr<const KernelWorld> world_of(const std::shared_ptr<const Btf>& types);
 
 private:
+    bool types_asked_ = false;
+    std::shared_ptr<const Btf> system_types_;
+    std::vector<std::shared_ptr<const KernelWorld>> worlds_;
 #ifdef SKEP_HAS_JIT
     std::shared_ptr<jit::CodeArena> arena_;  // made by the first program
 #endif
@@ -124,11 +134,12 @@ private:
     Result<std::shared_ptr<const ProgramBody>> load_target(const Object& object,
                                                            std::string_view name,
                                                            const std::string& label);
-    Result<std::shared_ptr<Image>> bind(ProgramBody& body, Binding binding) const;
+    Result<std::shared_ptr<Image>> bind(ProgramBody& body, Binding binding);
     Result<std::shared_ptr<const Code>> compile(ProgramBody& body);
 
     VmState& state_;
     std::vector<Pending> inner_maps_, programs_;
+    std::shared_ptr<const Btf> types_;  // of the kernel, for the program that is being loaded
 };
 
 // One run of a loaded program; `packet` is null for contexts without one.

@@ -22,6 +22,10 @@ std::string Object::target_btf_name() const {
     const std::lock_guard lock(impl_->target_mutex);
     return impl_->target_name;
 }
+std::shared_ptr<const Btf> Object::target_btf() const {
+    const std::lock_guard lock(impl_->target_mutex);
+    return impl_->target_used;
+}
 
 std::vector<ObjectGlobal> Object::globals() const {
     std::vector<ObjectGlobal> list;

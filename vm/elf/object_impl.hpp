@@ -115,6 +115,7 @@ struct Object::Impl {
     mutable std::vector<CoreResult> core_results;
     mutable std::mutex target_mutex;
     mutable std::string target_name;
+    mutable std::shared_ptr<const Btf> target_used;
 
     // --- opening ---
     Result<void> open();

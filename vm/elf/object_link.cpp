@@ -338,6 +338,10 @@ const CoreResult& Object::Impl::core_result(int32_t section, size_t record) cons
                 needs_target |= r.kind != CoreKind::TypeIdLocal;
         Result<std::shared_ptr<const Btf>> target = std::shared_ptr<const Btf>();
         if (needs_target) target = target_btf();
+        if (target) {
+            const std::lock_guard lock(target_mutex);
+            target_used = *target;
+        }
         core::Resolver resolver(*btf, target ? target->get() : nullptr);
         for (const auto& part : ext.relocations) {
             for (const CoreRelocation& r : part.records) {

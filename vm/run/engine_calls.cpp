@@ -8,6 +8,7 @@
 #include <skep/helper.hpp>
 
 #include "helpers/readable.hpp"
+#include "helpers/sockets.hpp"
 #include "vm/isa/semantics.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 #include "vm/run/guest_memory.hpp"
@@ -16,6 +17,8 @@
 namespace skep {
 
 namespace {
+
+constexpr uint32_t kBufferBase = 0x10000;  // guest offset
 
 const Program& running(const RunArea& area) {
     return *static_cast<const Image*>(area.image)->program;
@@ -26,12 +29,59 @@ bool is_packet_pointer(CtxFieldKind kind) {
            kind == CtxFieldKind::PacketMeta;
 }
 
-// Pointer fields as register values. Verified programs get the pointer. In a sandbox, packet
-// pointers become guest addresses and null stays null; other objects have no guest address.
+bool is_buffer(CtxFieldKind kind) {
+    return kind == CtxFieldKind::BufferPtr || kind == CtxFieldKind::BufferEndPtr ||
+           kind == CtxFieldKind::FlowKeysPtr;
+}
+
+// Memory that the context points to, in a region of its own: a socket option, or flow keys.
+bool open_buffer(RunArea& area) {
+    std::byte* begin = nullptr;
+    const std::byte* end = nullptr;
+    if (area.layout == &kSockoptCtx) {
+        const auto& option = *static_cast<const SockoptContext*>(area.ctx);
+        begin = option.optval;
+        end = option.optval_end;
+    } else if (area.layout == &kFlowDissectorCtx) {
+        FlowKeys* keys = static_cast<SkbContext*>(area.ctx)->flow_keys;
+        begin = reinterpret_cast<std::byte*>(keys);
+        end = begin + sizeof *keys;
+    }
+    if (begin == nullptr || end < begin) return false;
+    const auto size = static_cast<uint64_t>(end - begin);
+    area.table[region::kBuffer] = {.base = begin,
+                                   .lo = kBufferBase,
+                                   .kind = static_cast<uint32_t>(RegionKind::Memory),
+                                   .readable = size,
+                                   .writable = size};
+    return true;
+}
+
+// Fields that the verifier takes for sockets that are always there.
+bool must_be_there(const RunArea& area, const CtxField& field) {
+    return field.kind == CtxFieldKind::SocketPtr && area.layout != &kSockOpsCtx &&
+           area.layout != &kSkLookupCtx;
+}
+
+// Pointer fields as register values. Verified programs get the pointer. In a sandbox, pointers into
+// the packet and to other memory become guest addresses, sockets their copies' addresses, and null
+// stays null; objects of the kernel's are addresses already.
 bool resolve_pointer(void* self, const CtxField& field, const void* pointer, uint64_t& out) {
-    const auto& area = *static_cast<const RunArea*>(self);
-    if (!area.sandbox || pointer == nullptr) {
-        out = reinterpret_cast<uintptr_t>(pointer);
+    auto& area = *static_cast<RunArea*>(self);
+    out = reinterpret_cast<uintptr_t>(pointer);
+    if (pointer == nullptr) return area.sandbox || !must_be_there(area, field);
+    if (!area.sandbox || field.kind == CtxFieldKind::BtfPtr) return true;
+    if (field.kind == CtxFieldKind::SocketPtr || field.kind == CtxFieldKind::SockCommonPtr) {
+        auto* socket = const_cast<SockContext*>(static_cast<const SockContext*>(pointer));
+        if (!add_socket(area, socket)) return false;
+        out = object_address(area, socket);
+        return true;
+    }
+    if (is_buffer(field.kind)) {
+        if (!open_buffer(area)) return false;
+        const auto offset =
+            static_cast<const std::byte*>(pointer) - area.table[region::kBuffer].base;
+        out = guest_address(region::kBuffer, kBufferBase + static_cast<uint32_t>(offset));
         return true;
     }
     if (!is_packet_pointer(field.kind) || area.packet == nullptr) return false;
@@ -82,6 +132,14 @@ uint64_t extended(uint64_t value, const Insn& insn) {
     return insn.sign ? sign_extend(value, bytes_of(insn.width) * 8) : value;
 }
 
+// Loads through typed kernel pointers read what was published, and zero elsewhere, null included.
+// Which loads those are a sandbox does not know: the address says it, in programs that can have
+// such pointers.
+bool is_kernel_object(const RunArea& area, uint64_t address) {
+    constexpr uint64_t kNullPage = 4096;
+    return area.world != nullptr && (is_kernel_address(address) || address < kNullPage);
+}
+
 }  // namespace
 
 LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexcept {
@@ -121,6 +179,11 @@ bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t va
 
 LoadedValue load_slowly(RunArea& area, uint64_t address, const Insn& insn) noexcept {
     if (is_context(area, address)) return load_context(area, static_cast<uint32_t>(address), insn);
+    if (is_kernel_object(area, address)) {
+        uint64_t value = 0;
+        read_bytes(area, address, reinterpret_cast<std::byte*>(&value), bytes_of(insn.width));
+        return {extended(value, insn), true};
+    }
     fail_access(area, address, bytes_of(insn.width));
     return {};
 }

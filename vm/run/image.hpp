@@ -124,6 +124,8 @@ public:
     std::vector<Region> map_regions;         // sandbox: regions kFirstMap + map index
     std::vector<FunctionEntry> functions;    // by subprogram
     std::vector<FrameInfo> frames;           // by subprogram
+    // Unchecked: what plain loads find of kernel variables that are numbers.
+    std::vector<std::unique_ptr<uint64_t[]>> variables;
     bool reclaims = false;       // a map of it frees values while programs run: runs enter an epoch
     const Code* code = nullptr;  // what runs it; set once by the owner before the first run
     uint32_t program_id = 0;     // LoadedProgram::id()

@@ -208,8 +208,6 @@ private:
             out.trap = TrapCode::BadHelper;
             return {};
         }
-        // Known to Linux, but made of things that only a kernel has.
-        if ((helper->flags & helper_flag::kKernelOnly) != 0) out.trap = TrapCode::Unsupported;
         if (!helper_allowed(*helper, *program_->type, program_->attach_type)) {
             if (form_ == Form::Unchecked)
                 return fail(ErrorCode::UnsupportedHelper,
@@ -256,23 +254,47 @@ private:
                 return {};
             case PseudoImm::MapValue:
             case PseudoImm::MapIdxValue: return lower_map_value(index, out);
-            case PseudoImm::BtfId: {
-                // A kernel's variable: a weak one that is missing reads as null, as in libbpf. A
-                // function's address is only good for a test.
-                const auto external = program_->externs.find(index);
-                if (external != program_->externs.end() &&
-                    kfunc_of(std::string(essential_name(external->second.name))) != nullptr) {
-                    out.bound = guest_address(region::kFunction, UINT32_MAX);
-                    return {};
-                }
-                if (external == program_->externs.end() || !external->second.weak)
-                    out.trap = TrapCode::Unsupported;
-                return {};
-            }
+            case PseudoImm::BtfId: return lower_variable(index, out);
             case PseudoImm::Func: return lower_function(index, out);
         }
         return fail(ErrorCode::BadEncoding, "unknown kind of 64-bit immediate",
                     program_->where(index));
+    }
+
+    // A kernel's variable: where the host publishes it, else an address behind which typed loads
+    // read zero. A weak one that the kernel lacks reads as null, as in libbpf.
+    Result<void> lower_variable(uint32_t index, ImageSlot& out) {
+        const auto external = program_->externs.find(index);
+        const Btf* btf = binding_.kernel_btf.get();
+        const std::string name = external == program_->externs.end() ? "" : external->second.name;
+        // A function's address is only good for a test.
+        if (!name.empty() && kfunc_of(std::string(essential_name(name))) != nullptr) {
+            out.bound = guest_address(region::kFunction, UINT32_MAX);
+            return {};
+        }
+        uint32_t var = 0;
+        if (btf != nullptr)
+            var =
+                name.empty() ? static_cast<uint32_t>(out.insn.imm) : btf->find(name, BtfKind::Var);
+        if (var == 0 || !btf->has(var) || !btf->type(var).is(BtfKind::Var)) {
+            if (name.empty() || !external->second.weak) out.trap = TrapCode::Unsupported;
+            return {};
+        }
+        const uint32_t type = btf->resolve(btf->type(var).type());
+        if (form_ == Form::Unchecked && !btf->type(type).is_composite()) {
+            const uint32_t size = btf->size_of(type).value_or(0);
+            constexpr uint32_t kMaxVariable = 1u << 20;
+            if (size > kMaxVariable)
+                return fail(ErrorCode::LimitExceeded, "kernel variable " + name + " is too large",
+                            program_->where(index));
+            image_->variables.push_back(std::make_unique<uint64_t[]>(size / 8 + 1));
+            out.bound = address_of(image_->variables.back().get());
+            return {};
+        }
+        constexpr uint64_t kUnpublished = 0xffff'a000'0000'0000, kApart = uint64_t{1} << 24;
+        if (binding_.symbol) out.bound = binding_.symbol(btf->type(var).name());
+        if (out.bound == 0) out.bound = kUnpublished + index * kApart;
+        return {};
     }
 
     Result<void> check_map(uint32_t index, uint32_t map) const {
@@ -337,10 +359,11 @@ private:
             case Memory::Btf:
                 if (form_ == Form::Unchecked) out.access = Access::ContextDynamic;
                 return {};
-            case Memory::Socket:
             case Memory::Arena:
                 if (form_ == Form::Unchecked) out.trap = TrapCode::Unsupported;
                 return {};
+            // The host's structs have the fields that programs read at the UAPI's offsets.
+            case Memory::Socket:
             case Memory::Stack:
             case Memory::Packet:
             case Memory::PacketMeta:

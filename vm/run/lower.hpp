@@ -13,6 +13,8 @@
 
 namespace skep {
 
+class Btf;
+
 // What a program is bound to. `maps` are the program's, by its map indices.
 struct Binding {
     std::vector<std::shared_ptr<Map>> maps;
@@ -22,6 +24,10 @@ struct Binding {
     std::function<const Helper*(std::string_view name)> host_kfunc;
     bool fuel = true;       // charge fuel; may be false only for the unchecked form
     bool hardened = false;  // Image::hardened
+    // The kernel's types, for its variables; may be null. And the address of one that the host
+    // publishes, 0 = it does not; may be empty.
+    std::shared_ptr<const Btf> kernel_btf;
+    std::function<uint64_t(std::string_view name)> symbol;
 };
 
 // The sandbox form: nothing is trusted, every access is checked.

@@ -168,6 +168,7 @@ void set_regions(RunArea& area, const ProgType& type) noexcept {
         area.table[region::kFirstDynamic + area.dynamic_count - 1] = {};
     area.table[region::kScratch] = {};
     area.table[region::kObject] = {};
+    area.table[region::kBuffer] = {};
     Region& packet = area.table[region::kPacket];
     packet = {};
     area.rows[region::kPacket] = {};
@@ -239,7 +240,9 @@ uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
     area.redirect = {};
     area.retval = 0;
     area.tail_calls = area.depth = area.ledger_count = area.scratch_used = 0;
-    area.open_frames = area.nesting = 0;
+    area.open_frames = area.nesting = area.object_count = 0;
+    area.world = start.world;
+    area.world_filled = false;
     area.trap = TrapCode::None;
     // Left so by all runs that do not trap.
     if (area.trap_slot != kNoTrapSlot) area.trap_slot = kNoTrapSlot;

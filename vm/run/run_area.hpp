@@ -49,6 +49,10 @@ struct RunArea : HelperEnv {
     std::array<Region, region::kFirstMap + kMaxRunMaps> table;
 
     static Result<std::unique_ptr<RunArea>> create();
+    RunArea() = default;
+    RunArea(const RunArea&) = delete;
+    RunArea& operator=(const RunArea&) = delete;
+    ~RunArea() { delete[] world_block; }
 
     // Opens a frame below the current one and returns its r10, or 0 (and a trap) when the stack is
     // used up.
@@ -88,6 +92,7 @@ struct RunStart {
     void* ctx = nullptr;
     PacketBuffer* packet = nullptr;
     uint64_t fuel = kDefaultFuel;
+    const KernelWorld* world = nullptr;
 };
 
 // Runs until the program and everything that it tail-called has ended, and returns r0. The caller

@@ -26,6 +26,37 @@ struct XdpContext {
     uint32_t egress_ifindex = 0;
 };
 
+// struct bpf_tcp_sock, with its layout in memory: programs read it directly.
+struct TcpSockFields {
+    uint32_t snd_cwnd = 0;
+    uint32_t srtt_us = 0;
+    uint32_t rtt_min = 0;
+    uint32_t snd_ssthresh = 0;
+    uint32_t rcv_nxt = 0;
+    uint32_t snd_nxt = 0;
+    uint32_t snd_una = 0;
+    uint32_t mss_cache = 0;
+    uint32_t ecn_flags = 0;
+    uint32_t rate_delivered = 0;
+    uint32_t rate_interval_us = 0;
+    uint32_t packets_out = 0;
+    uint32_t retrans_out = 0;
+    uint32_t total_retrans = 0;
+    uint32_t segs_in = 0;
+    uint32_t data_segs_in = 0;
+    uint32_t segs_out = 0;
+    uint32_t data_segs_out = 0;
+    uint32_t lost_out = 0;
+    uint32_t sacked_out = 0;
+    uint64_t bytes_received = 0;
+    uint64_t bytes_acked = 0;
+    uint32_t dsack_dups = 0;
+    uint32_t delivered = 0;
+    uint32_t delivered_ce = 0;
+    uint32_t icsk_retransmits = 0;
+};
+static_assert(sizeof(TcpSockFields) == 112);
+
 // struct bpf_sock: a socket as programs see it. Addresses and dst_port in network byte order.
 struct SockContext {
     uint32_t bound_dev_if = 0;
@@ -43,8 +74,15 @@ struct SockContext {
     uint32_t dst_ip6[4] = {};
     uint32_t state = 0;
     int32_t rx_queue_mapping = -1;
-    uint64_t cookie = 0;  // bpf_get_socket_cookie; not a field of the UAPI struct
+    // Not in the UAPI struct: what helpers say about the socket.
+    uint64_t cookie = 0;
     uint32_t uid = 65534;
+    bool full = true;  // false: a request or timewait socket
+    bool ipv6_only = false;
+    uint64_t cgroup_id = 0;
+    uint64_t netns_cookie = 0;        // 0: Services::netns_cookie
+    TcpSockFields* tcp = nullptr;     // TCP sockets
+    SockContext* listener = nullptr;  // the listening socket of a connection
 };
 
 // struct bpf_flow_keys, with its layout in memory: programs read and write it directly.
@@ -169,10 +207,16 @@ struct SockOpsContext {
     uint64_t bytes_received = 0;
     uint64_t bytes_acked = 0;
     SockContext* sk = nullptr;
-    PacketBuffer packet;
+    PacketBuffer packet;  // from the TCP header on
     uint32_t skb_len = 0;
     uint32_t skb_tcp_flags = 0;
     uint64_t skb_hwtstamp = 0;
+    // Bytes of TCP options that may still be reserved (op 14) or written behind packet.data_end
+    // (op 15).
+    uint32_t remaining_opt_len = 0;
+    // The TCP header of the packet that opened the connection, if it was kept.
+    const std::byte* syn = nullptr;
+    uint32_t syn_size = 0;
 };
 
 // struct sk_msg_md.

@@ -150,6 +150,8 @@ public:
 
     // Whose types resolved CO-RE relocations so far: a path, "given", or empty if none were needed.
     std::string target_btf_name() const;
+    // Those types; null if none were needed.
+    std::shared_ptr<const Btf> target_btf() const;
 
     struct Impl;  // internal
 

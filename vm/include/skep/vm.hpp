@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -44,6 +45,11 @@ struct VmOptions {
     uint64_t fuel = 0;
     uint64_t map_bytes = uint64_t{1} << 34;  // bound on memory reserved for maps of the Vm
     Services services;
+    // The types of the system that programs look into (load_btf of skep/object.hpp), asked at most
+    // once, by the first program that needs them: typed pointers, bpf_get_current_task. CO-RE's
+    // target, where an object was relocated against one, comes first. Empty or null: such programs
+    // are refused with btf_needed, or see no task.
+    std::function<std::shared_ptr<const Btf>()> kernel_btf;
     void* user = nullptr;  // handed to the host's own helpers
     // Native code tells about itself: `perf_map` appends a line per program and subprogram to
     // /tmp/perf-PID.map, where perf and other profilers look for names of generated code;
@@ -77,6 +83,7 @@ struct RedirectTarget {
     std::shared_ptr<Map> map;  // null: `key` is an interface index
     uint64_t key = 0;
     uint64_t flags = 0;
+    SockContext* socket = nullptr;  // that bpf_sk_assign chose for the packet; borrowed
 };
 
 struct LoadTimes {
@@ -93,6 +100,8 @@ public:
     Engine engine() const noexcept;  // the one that runs it
     Mode mode() const noexcept;
     uint64_t code_bytes() const noexcept;  // native code, 0 without
+    // Where the program finds the synthetic task_struct of Services::task; 0 without kernel types.
+    uint64_t task_address() const noexcept;
     LoadTimes times() const noexcept;
 
     // One run. The context must be of the program's type (BytesContext for those whose context is
