@@ -223,7 +223,9 @@ public:
         buffers_[slot].assign(data_.begin(), data_.end());
         for (const CtxField& field : layout_.fields) {
             const void* pointer = nullptr;
-            if (field.kind == CtxFieldKind::SocketPtr) pointer = &sockets_[slot];
+            // A socket look-up starts without one.
+            if (field.kind == CtxFieldKind::SocketPtr && &layout_ != &kSkLookupCtx)
+                pointer = &sockets_[slot];
             if (field.kind == CtxFieldKind::BufferPtr) pointer = buffers_[slot].data();
             if (field.kind == CtxFieldKind::BufferEndPtr) {
                 pointer = buffers_[slot].data() + buffers_[slot].size();

@@ -144,9 +144,15 @@ struct SkbContext {
     uint32_t transport_offset = 0;  // of the outer transport header, 0 = not known
     bool encapsulated = false;      // skb_adjust_room added an outer header
     int8_t csum_level = -1;         // checksums known to be good, minus one
-    // struct bpf_tunnel_key that the packet came with, or that skb_set_tunnel_key set.
+    // struct bpf_tunnel_key that the packet came with, or that skb_set_tunnel_key set; whether its
+    // addresses are IPv6; and what struct bpf_tunnel_key says as tunnel_flags.
     uint32_t tunnel_key_size = 0;  // valid bytes, 0 = none
     uint32_t tunnel_key[11] = {};
+    bool tunnel_ipv6 = false;
+    bool tunnel_set = false;  // by the program: what the packet leaves with
+    uint16_t tunnel_flags = 0;
+    uint32_t tunnel_opt_size = 0;  // valid bytes of the options, 0 = none
+    std::byte tunnel_opt[252] = {};
 };
 
 // Programs whose context is bytes that the host gives (tracing, raw).

@@ -1,0 +1,191 @@
+"""run: records of ring buffers and perf event arrays, iterator output, tasks, sockets."""
+import json
+import os
+import struct
+import unittest
+
+import cli
+from cli import assemble, compile_bpf, skep, temporary
+
+HEAD = """
+#include <linux/bpf.h>
+#include <linux/types.h>
+#define SEC(name) __attribute__((section(name), used))
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) __typeof__(value)* name
+static long (*const map_update)(void*, const void*, const void*, __u64) = (void*)2;
+static __u64 (*const pid_tgid)(void) = (void*)14;
+static long (*const perf_output)(void*, void*, __u64, void*, __u64) = (void*)25;
+static __u64 (*const current_task)(void) = (void*)35;
+static long (*const read_kernel)(void*, __u32, const void*) = (void*)113;
+static long (*const ring_output)(void*, void*, __u64, __u64) = (void*)130;
+static void* (*const current_task_btf)(void) = (void*)158;
+char license_text[] SEC("license") = "GPL";
+"""
+
+EVENTS = HEAD + """
+struct event { __u32 pid; __u8 first; char name[3]; };
+struct event unused_event;
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } ring SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __uint(value_size, 4); } perf SEC(".maps");
+SEC("xdp") int both(struct xdp_md* ctx) {
+    __u8* data = (__u8*)(long)ctx->data;
+    if (data + 1 > (__u8*)(long)ctx->data_end) return 0;
+    struct event e = {.pid = pid_tgid() >> 32, .first = *data, .name = "ab"};
+    ring_output(&ring, &e, sizeof e, 0);
+    __u16 small = 0x0201;
+    perf_output(ctx, &perf, 0xffffffffULL, &small, sizeof small);
+    return 2;
+}
+"""
+
+
+class Events(unittest.TestCase):
+    def run_both(self, *arguments):
+        return skep("run", compile_bpf(EVENTS), "--data-hex", "0a" * 20, "--task", "pid=3,tgid=4", "--json",
+                    *arguments)
+
+    def test_records_are_counted_and_decoded(self):
+        run = self.run_both()
+        self.assertEqual(run.code, 0, run.err)
+        events = run.json["events"]
+        self.assertEqual(events["ring"]["count"], 1)
+        self.assertEqual(events["ring"]["records"], [{"pid": 4, "first": 10, "name": "ab"}])
+        self.assertEqual(events["perf"]["records"], ["0102"])
+        self.assertEqual(events["perf"]["lost"], 0)
+
+    def test_every_run_is_counted(self):
+        run = self.run_both("--repeat", "5000")
+        self.assertEqual(run.json["events"]["ring"]["count"], 5000)
+        self.assertEqual(run.json["events"]["perf"]["count"], 5000)
+        self.assertEqual(len(run.json["events"]["ring"]["records"]), 1000)
+
+    def test_records_are_kept(self):
+        raw, decoded = temporary("ring.bin"), temporary("perf.json")
+        run = self.run_both("--events", f"ring={raw}", "--events", f"perf={decoded}", "--repeat", "3")
+        self.assertEqual(run.code, 0, run.err)
+        record = struct.pack("<IB3s", 4, 10, b"ab")
+        self.assertEqual(raw.read_bytes(), (struct.pack("<I", 8) + record) * 3)
+        self.assertEqual(json.loads(decoded.read_text()), ["0102"] * 3)
+
+    def test_text_shows_them(self):
+        run = skep("run", compile_bpf(EVENTS), "--data-hex", "0a" * 20)
+        self.assertIn("ring: 1 record\n", run.out)
+        self.assertIn('"first": 10', run.out)
+
+    def test_other_maps_have_no_records(self):
+        run = skep("run", "--raw", "-", "--type", "xdp", "--raw-map", "type=array,key=4,value=4,entries=1",
+                   "--events", "map0=x", stdin=assemble("r0 = 0\nexit\n"))
+        self.assertEqual(run.code, 2)
+        run = self.run_both("--events", "nowhere=x")
+        self.assertEqual(run.code, 2)
+        self.assertIn("nowhere", run.json["error"]["message"])
+
+
+TASK = HEAD + """
+struct cred_id { unsigned int val; } __attribute__((preserve_access_index));
+struct cred { struct cred_id uid; } __attribute__((preserve_access_index));
+struct task_struct {
+    int pid; int tgid; char comm[16];
+    struct task_struct* real_parent; struct task_struct* group_leader; const struct cred* cred;
+} __attribute__((preserve_access_index));
+struct seen { int pid, tgid, ppid, leader; char comm[16]; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, struct seen); }
+    tasks SEC(".maps");
+SEC("raw_tp/sched_switch") int task(void* ctx) {
+    struct task_struct* t = (void*)current_task();
+    struct task_struct* other = 0;
+    struct seen s = {};
+    read_kernel(&s.pid, sizeof s.pid, &t->pid);
+    read_kernel(&s.tgid, sizeof s.tgid, &t->tgid);
+    read_kernel(&s.comm, sizeof s.comm, &t->comm);
+    read_kernel(&other, sizeof other, &t->real_parent);
+    read_kernel(&s.ppid, sizeof s.ppid, &other->pid);
+    read_kernel(&other, sizeof other, &t->group_leader);
+    read_kernel(&s.leader, sizeof s.leader, &other->pid);
+    __u32 key = 0;
+    map_update(&tasks, &key, &s, 0);
+    struct task_struct* typed = current_task_btf();
+    struct seen b = {.pid = typed->pid, .tgid = typed->tgid, .ppid = typed->real_parent->pid,
+                     .leader = typed->group_leader->pid};
+    key = 1;
+    map_update(&tasks, &key, &b, 0);
+    return typed->comm[0];
+}
+"""
+
+
+@unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+class Task(unittest.TestCase):
+    def test_the_synthetic_task_is_laid_out_by_the_kernels_types(self):
+        for mode in "verified", "sandbox":
+            run = skep("run", compile_bpf(TASK), "--task", "pid=11,tgid=10,ppid=5,comm=prog", "--dump-map", "tasks",
+                       "--mode", mode, "--json")
+            self.assertEqual(run.code, 0, run.err)
+            self.assertEqual(run.json["retval"], ord("p"), mode)
+            by_reads, by_types = (entry["value"] for entry in run.json["maps"]["tasks"])
+            self.assertEqual(by_reads, {"pid": 11, "tgid": 10, "ppid": 5, "leader": 10, "comm": "prog"})
+            self.assertEqual(by_types, {**by_reads, "comm": ""})
+
+
+ITER = HEAD + """
+static long (*const seq_printf)(void*, const char*, __u32, const void*, __u32) = (void*)126;
+struct seq_file;
+struct bpf_iter_meta { struct seq_file* seq; __u64 session_id; __u64 seq_num; } __attribute__((preserve_access_index));
+struct task_struct { int pid; char comm[16]; } __attribute__((preserve_access_index));
+struct bpf_iter__task { struct bpf_iter_meta* meta; struct task_struct* task; } __attribute__((preserve_access_index));
+SEC("iter/task") int dump(struct bpf_iter__task* ctx) {
+    struct task_struct* task = ctx->task;
+    if (!task) {
+        static const char end[] = "end\\n";
+        seq_printf(ctx->meta->seq, end, sizeof end, 0, 0);
+        return 0;
+    }
+    static const char format[] = "pid %d %s\\n";
+    __u64 values[] = {task->pid, (long)task->comm};
+    seq_printf(ctx->meta->seq, format, sizeof format, values, sizeof values);
+    return 0;
+}
+"""
+
+
+@unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+class Iterators(unittest.TestCase):
+    def test_tasks(self):
+        run = skep("run", compile_bpf(ITER), "--task", "pid=11,tgid=10,comm=prog", "--json")
+        self.assertEqual(run.code, 0, run.err + run.out)
+        self.assertEqual(run.json["seq"], "pid 11 prog\nend\n")
+        run = skep("run", compile_bpf(ITER), "--task", "pid=11,tgid=10,comm=prog")
+        self.assertIn("pid 11 prog\nend\n", run.out)
+
+
+SOCKET = HEAD + """
+static long (*const release)(void*) = (void*)86;
+static long (*const assign)(void*, void*, __u64) = (void*)124;
+static void* (*const lookup)(void*, const void*) = (void*)1;
+struct { __uint(type, BPF_MAP_TYPE_SOCKMAP); __uint(max_entries, 2); __type(key, __u32); __type(value, __u64); }
+    targets SEC(".maps");
+SEC("sk_lookup") int choose(struct bpf_sk_lookup* ctx) {
+    __u32 key = ctx->local_port & 1;
+    struct bpf_sock* sk = lookup(&targets, &key);
+    if (!sk) return 0;
+    long error = assign(ctx, sk, 0);
+    release(sk);
+    return error ? 0 : 1;
+}
+"""
+
+
+class Sockets(unittest.TestCase):
+    def test_a_lookup_takes_a_socket_of_a_map(self):
+        contents = temporary("targets.json", '[{"key": 1, "value": 77}]')
+        for mode in "verified", "sandbox":
+            for port, verdict in (8080, 0), (8081, 1):
+                run = skep("run", compile_bpf(SOCKET), "--map", f"targets={contents}", "--ctx", f"local_port={port}",
+                           "--mode", mode, "--json")
+                self.assertEqual(run.code, 0, run.err + run.out)
+                self.assertEqual(run.json["retval"], verdict)
+
+
+if __name__ == "__main__":
+    cli.main()
