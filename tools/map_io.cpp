@@ -223,9 +223,25 @@ Result<void> load_map(Map& map, const std::string& path, MapTargets& targets) {
     return {};
 }
 
+namespace {
+
+// Queues and stacks can only be taken from; this is the last that is done with them. The order is
+// the one in which --map would put the entries back.
+Json dump_list(Map& map, const MapTargets& targets) {
+    const MapDef& def = map.def();
+    Json list = Json::array();
+    if (def.type != MapType::Queue && def.type != MapType::Stack) return list;
+    std::vector<std::byte> value(def.value_size);
+    while (map.host_pop(value) == 0) list.push_back({{"value", value_json(map, value, targets)}});
+    if (def.type == MapType::Stack) std::reverse(list.begin(), list.end());
+    return list;
+}
+
+}  // namespace
+
 Result<Json> dump_map(Map& map, const MapTargets& targets) {
     const MapDef& def = map.def();
-    if (def.key_size == 0) return Json::array();
+    if (def.key_size == 0) return dump_list(map, targets);
     std::vector<std::pair<std::vector<std::byte>, Json>> entries;
     std::vector<std::byte> key(def.key_size), next(def.key_size);
     std::vector<std::byte> value(map.host_value_size());

@@ -187,5 +187,19 @@ class Sockets(unittest.TestCase):
                 self.assertEqual(run.json["retval"], verdict)
 
 
+class Lists(unittest.TestCase):
+    """Maps without keys: what --dump-map prints, --map takes."""
+
+    def test_queues_and_stacks_go_in_as_they_come_out(self):
+        contents = [{"value": 5}, {"value": 6}, {"value": 7}]
+        path = temporary("list.json", json.dumps(contents))
+        for kind in "queue", "stack":
+            run = skep("run", "--raw", "-", "--type", "xdp", "--raw-map", f"type={kind},key=0,value=4,entries=8",
+                       "--map", f"map0={path}", "--dump-map", "map0", "--json",
+                       stdin=assemble("r1 = map[0] ll\nr0 = 2\nexit\n"))
+            self.assertEqual(run.code, 0, run.err + run.out)
+            self.assertEqual(run.json["maps"]["map0"], contents, kind)
+
+
 if __name__ == "__main__":
     cli.main()
