@@ -146,6 +146,14 @@ private:
         o.dentry_parent = member_offset(btf_, "dentry", "d_parent");
         o.qstr_name = member_offset(btf_, "qstr", "name");
         o.mnt_root = member_offset(btf_, "vfsmount", "mnt_root");
+        o.map_type = member_offset(btf_, "bpf_map", "map_type");
+        o.map_key_size = member_offset(btf_, "bpf_map", "key_size");
+        o.map_value_size = member_offset(btf_, "bpf_map", "value_size");
+        o.map_max_entries = member_offset(btf_, "bpf_map", "max_entries");
+        o.map_flags = member_offset(btf_, "bpf_map", "map_flags");
+        o.map_id = member_offset(btf_, "bpf_map", "id");
+        if (const uint32_t map = btf_.find("bpf_map", BtfKind::Struct); map != 0)
+            o.map_bytes = btf_.type(map).size();
         o.vma_start = member_offset(btf_, "vm_area_struct", "vm_start");
         o.vma_end = member_offset(btf_, "vm_area_struct", "vm_end");
     }

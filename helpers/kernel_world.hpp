@@ -33,6 +33,10 @@ struct KernelOffsets {
     std::optional<uint32_t> dentry_name, dentry_parent, qstr_name;  // dentry.d_name, .name
     std::optional<uint32_t> mnt_root;                               // vfsmount
     std::optional<uint32_t> vma_start, vma_end;                     // vm_area_struct
+    // bpf_map
+    std::optional<uint32_t> map_type, map_key_size, map_value_size, map_max_entries, map_flags,
+        map_id;
+    uint32_t map_bytes = 0;
 };
 
 class KernelWorld {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include <skep/context.hpp>
 #include <skep/map.hpp>
@@ -68,16 +70,7 @@ Bytes synthetic_memory(const HelperEnv& env, uint64_t address) {
     return {env.world_block + distance, env.world->size() - distance};
 }
 
-}  // namespace
-
-std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept {
-    if (is_kernel_address(address)) {
-        if (const Bytes synthetic = synthetic_memory(env, address); !synthetic.empty())
-            return synthetic;
-    } else {
-        const Bytes own = env.sandbox ? guest_memory(env, address) : own_memory(env, address);
-        if (!own.empty()) return own;
-    }
+Bytes published_bytes(const HelperEnv& env, uint64_t address) {
     if (env.services == nullptr) return {};
     const auto& ranges = env.services->published;
     auto next = std::upper_bound(
@@ -88,6 +81,55 @@ std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address
     const uint64_t distance = address - range.address;
     if (distance >= range.size) return {};
     return {range.data + distance, range.size - distance};
+}
+
+}  // namespace
+
+std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept {
+    if (is_kernel_address(address)) {
+        if (const Bytes synthetic = synthetic_memory(env, address); !synthetic.empty())
+            return synthetic;
+    } else {
+        const Bytes own = env.sandbox ? guest_memory(env, address) : own_memory(env, address);
+        if (!own.empty()) return own;
+    }
+    return published_bytes(env, address);
+}
+
+namespace {
+
+// The map whose address is at most a struct bpf_map below, and the distance; null if none is.
+const Map* map_at(const HelperEnv& env, uint64_t address, uint64_t& distance) {
+    for (const Map* map : env.maps) {
+        distance = address - reinterpret_cast<uintptr_t>(map);
+        if (distance < env.world->offsets().map_bytes) return map;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+uint64_t load_kernel_object(const HelperEnv& env, uint64_t address, unsigned size) noexcept {
+    uint64_t value = 0, distance = 0;
+    const Map* map = env.world == nullptr ? nullptr : map_at(env, address, distance);
+    if (map == nullptr) {
+        // The program's own memory too: pointers may be cast to kernel types.
+        read_bytes(env, address, reinterpret_cast<std::byte*>(&value), size);
+        return value;
+    }
+    const MapDef& def = map->def();
+    const KernelOffsets& o = env.world->offsets();
+    const std::pair<std::optional<uint32_t>, uint32_t> fields[] = {
+        {o.map_type, static_cast<uint32_t>(def.type)},
+        {o.map_key_size, def.key_size},
+        {o.map_value_size, def.value_size},
+        {o.map_max_entries, def.max_entries},
+        {o.map_flags, def.flags},
+        {o.map_id, map->id()}};
+    for (const auto& [offset, field] : fields) {
+        if (offset == distance) std::memcpy(&value, &field, std::min<size_t>(size, sizeof field));
+    }
+    return value;
 }
 
 bool read_bytes(const HelperEnv& env, uint64_t address, std::byte* out, uint64_t size) noexcept {

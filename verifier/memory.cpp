@@ -32,6 +32,8 @@ Memory memory_of(const Cell& cell) {
         case CellType::SockCommon:
         case CellType::TcpSock:
         case CellType::XdpSock: return Memory::Socket;
+        // A map's struct bpf_map is an object of the kernel's too, and none of the host's.
+        case CellType::MapHandle:
         case CellType::Btf: return Memory::Btf;
         case CellType::TpBuffer:
         case CellType::Buffer: return Memory::Buffer;

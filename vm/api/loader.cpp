@@ -50,6 +50,12 @@ bool names_kernel_objects(const Program& program) {
     });
 }
 
+// Whether the proof found loads through typed kernel pointers.
+bool loads_kernel_objects(const Image& image) {
+    return std::any_of(image.slots.begin(), image.slots.end(),
+                       [](const ImageSlot& slot) { return slot.memory == Memory::Btf; });
+}
+
 ContextKind context_kind(const CtxLayout* layout) {
     if (layout->is_bytes) return ContextKind::Bytes;
     if (layout == &kXdpCtx) return ContextKind::Xdp;
@@ -102,7 +108,8 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
         return own != nullptr ? own : find_helper(id, *type);
     };
     SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
-    if (types_ != nullptr && names_kernel_objects(*body->source))
+    if (types_ != nullptr &&
+        (names_kernel_objects(*body->source) || loads_kernel_objects(*body->owned_image)))
         body->world = state_.world_of(types_);
     body->owned_image->program_id = body->number;
     SKEP_TRY(body->owned_code, compile(*body));

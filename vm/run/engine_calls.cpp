@@ -152,8 +152,7 @@ LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexc
     if (!area.sandbox && memory_of(area, insn) == Memory::Btf) {
         // A kernel object: what the host published of it; the rest reads as zero, as the kernel's
         // own faulting loads do.
-        read_bytes(area, area.entry_r1 + offset, reinterpret_cast<std::byte*>(&value),
-                   bytes_of(insn.width));
+        value = load_kernel_object(area, area.entry_r1 + offset, bytes_of(insn.width));
         return {extended(value, insn), true};
     }
     if (area.ctx == nullptr || !ctx_load(*area.layout, area.ctx, offset, bytes_of(insn.width),
@@ -180,8 +179,7 @@ bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t va
 LoadedValue load_slowly(RunArea& area, uint64_t address, const Insn& insn) noexcept {
     if (is_context(area, address)) return load_context(area, static_cast<uint32_t>(address), insn);
     if (is_kernel_object(area, address)) {
-        uint64_t value = 0;
-        read_bytes(area, address, reinterpret_cast<std::byte*>(&value), bytes_of(insn.width));
+        const uint64_t value = load_kernel_object(area, address, bytes_of(insn.width));
         return {extended(value, insn), true};
     }
     fail_access(area, address, bytes_of(insn.width));
