@@ -98,13 +98,18 @@ std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address
 
 namespace {
 
-// The map whose address is at most a struct bpf_map below, and the distance; null if none is.
+// The nearest map whose address is at most a struct bpf_map below, and the distance; null if none
+// is. Maps may lie closer together than the kernel's structs are large.
 const Map* map_at(const HelperEnv& env, uint64_t address, uint64_t& distance) {
+    const Map* nearest = nullptr;
+    distance = env.world->offsets().map_bytes;
     for (const Map* map : env.maps) {
-        distance = address - reinterpret_cast<uintptr_t>(map);
-        if (distance < env.world->offsets().map_bytes) return map;
+        const uint64_t from_here = address - reinterpret_cast<uintptr_t>(map);
+        if (from_here >= distance) continue;
+        nearest = map;
+        distance = from_here;
     }
-    return nullptr;
+    return nearest;
 }
 
 }  // namespace

@@ -34,6 +34,15 @@ Result<size_t> word_index(const CtxLayout& layout, const std::string& name) {
         const auto found = std::find(std::begin(kRegisters), std::end(kRegisters), name);
         if (found != std::end(kRegisters)) return static_cast<size_t>(found - kRegisters);
     }
+    if (layout.name == "tracepoint") {
+        // System calls: the number follows the common header, then what sys_enter and sys_exit have.
+        constexpr size_t kNumber = 1, kFirst = 2;
+        if (name == "id") return kNumber;
+        if (name == "ret") return kFirst;
+        if (name.starts_with("args[") && name.size() == 7 && name[5] >= '0' && name[5] <= '5' &&
+            name[6] == ']')
+            return kFirst + static_cast<size_t>(name[5] - '0');
+    }
     if (name.starts_with("arg") && name.size() > 3) {
         SKEP_TRY(const uint64_t index, parse_number(name.substr(3), "--ctx"));
         if (index < kMaxPadded / 8) return static_cast<size_t>(index);
@@ -42,7 +51,9 @@ Result<size_t> word_index(const CtxLayout& layout, const std::string& name) {
         ErrorCode::InvalidArgument,
         "--ctx: '" + escaped(name) + "' is no field of " + std::string(layout.name) +
             "; it is 8-byte words arg0, arg1, ..." +
-            (layout.name == "pt_regs" ? " or the registers di, si, dx, ax, ip, sp ..." : "") +
+            (layout.name == "pt_regs"      ? " or the registers di, si, dx, ax, ip, sp ..."
+             : layout.name == "tracepoint" ? " or, of system calls, id, args[0] ..., ret"
+                                           : "") +
             "; --ctx-hex gives it whole");
 }
 
@@ -90,7 +101,8 @@ Result<std::vector<ContextEdit>> read_context_edits(const ProgType& type,
 Result<std::vector<std::byte>> read_context_bytes(const ProgType& type,
                                                   std::span<const std::byte> data,
                                                   std::span<const std::byte> hex,
-                                                  const std::vector<std::string>& fields) {
+                                                  const std::vector<std::string>& fields,
+                                                  uint64_t task) {
     const CtxLayout& layout = *type.ctx;
     if (!hex.empty() && !data.empty()) {
         return fail(ErrorCode::InvalidArgument,
@@ -107,7 +119,10 @@ Result<std::vector<std::byte>> read_context_bytes(const ProgType& type,
     if (type.kind != ProgKind::Raw && layout.size <= kMaxPadded) bytes.resize(layout.size);
     for (const std::string& text : fields) {
         SKEP_TRY(const auto pair, split_pair(text, "--ctx"));
-        SKEP_TRY(const uint64_t value, parse_number(pair.second, "--ctx " + pair.first));
+        uint64_t value = task;
+        if (pair.second != "task" || task == 0) {
+            SKEP_TRY(value, parse_number(pair.second, "--ctx " + pair.first));
+        }
         SKEP_TRY(const size_t word, word_index(layout, pair.first));
         if ((word + 1) * 8 > bytes.size()) {
             return fail(ErrorCode::InvalidArgument,

@@ -128,6 +128,62 @@ class Task(unittest.TestCase):
             self.assertEqual(by_types, {**by_reads, "comm": ""})
 
 
+ARGUMENTS = HEAD + """
+struct task_struct { int pid; } __attribute__((preserve_access_index));
+SEC("tp_btf/sched_wakeup") int wake(__u64* ctx) { return ((struct task_struct*)ctx[0])->pid; }
+SEC("tracepoint/syscalls/sys_enter_openat") int enter(long* ctx) { return ctx[1] * 100 + ctx[3]; }
+SEC("tracepoint/syscalls/sys_exit_openat") int leave(long* ctx) { return ctx[2]; }
+"""
+
+
+class Arguments(unittest.TestCase):
+    """--ctx names what contexts of bytes have."""
+
+    def run_one(self, program, *fields):
+        arguments = [word for field in fields for word in ("--ctx", field)]
+        run = skep("run", compile_bpf(ARGUMENTS), "--program", program, "--task", "pid=11,tgid=10", "--json",
+                   *arguments)
+        self.assertEqual(run.code, 0, run.err + run.out)
+        return run.json["retval"]
+
+    def test_system_calls(self):
+        self.assertEqual(self.run_one("enter", "id=2", "args[1]=7"), 207)
+        self.assertEqual(self.run_one("leave", "ret=9"), 9)
+
+    @unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+    def test_typed_arguments(self):
+        self.assertEqual(self.run_one("wake", "arg0=task"), 11)
+        self.assertEqual(self.run_one("wake"), 0)
+
+
+MAP = HEAD + """
+struct bpf_map { unsigned int map_type, key_size, value_size, max_entries; } __attribute__((preserve_access_index));
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 12); __type(key, __u32); __type(value, __u64); }
+    table SEC(".maps");
+SEC("raw_tp/x") int size(void* ctx) {
+    struct bpf_map* map = (void*)&table;
+    return map->max_entries * 1000 + map->key_size * 100 + map->value_size * 10 + map->map_type;
+}
+SEC("raw_tp/y") int whole(void* ctx) {
+    struct bpf_map* map = (void*)&table;
+    /* The map's operations: a pointer of the kernel's that is nobody's business here. */
+    return *(volatile long*)map != 0;
+}
+"""
+
+
+@unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+class MapPointers(unittest.TestCase):
+    def test_lead_to_struct_bpf_map(self):
+        run = skep("run", compile_bpf(MAP), "--program", "size", "--json")
+        self.assertEqual(run.code, 0, run.err + run.out)
+        self.assertEqual(run.json["retval"], 12000 + 400 + 80 + 1)
+
+    def test_lead_to_nothing_of_the_hosts(self):
+        run = skep("run", compile_bpf(MAP), "--program", "whole", "--json")
+        self.assertEqual((run.code, run.json["retval"]), (0, 0), run.err + run.out)
+
+
 ITER = HEAD + """
 static long (*const seq_printf)(void*, const char*, __u32, const void*, __u32) = (void*)126;
 struct seq_file;
