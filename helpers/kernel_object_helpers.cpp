@@ -3,11 +3,15 @@
 // by look-up.
 #include <algorithm>
 #include <cstring>
+#include <new>
+#include <string>
+#include <vector>
 
 #include <skep/context.hpp>
 #include <skep/map.hpp>
 #include <skep/services.hpp>
 
+#include "helpers/btf_print.hpp"
 #include "helpers/impl.hpp"
 #include "helpers/kernel_world.hpp"
 #include "helpers/readable.hpp"
@@ -234,6 +238,65 @@ int64_t kallsyms_lookup_name(HelperEnv& env, ReadMemOrEmpty name, int32_t flags,
     if (env.services != nullptr && env.services->symbol)
         *result.value = env.services->symbol({copy, strnlen(copy, name.size)});
     return *result.value != 0 ? 0 : kEnoent;
+}
+
+// --- objects as text
+// ------------------------------------------------------------------------------
+
+namespace {
+
+// What a struct btf_ptr leads to, as text; a negative errno. Nothing here may throw on: texts are
+// made in memory that may not be there.
+int64_t object_text(HelperEnv& env, const std::byte* pointer, uint64_t size, uint64_t flags,
+                    std::string& text) {
+    struct BtfPointer {
+        uint64_t address;
+        uint32_t type, flags;
+    } at{};
+    if ((flags & ~btf_print::kKnown) != 0 || size != sizeof at) return kEinval;
+    std::memcpy(&at, pointer, sizeof at);
+    if (at.type == 0 || env.world == nullptr || !env.world->btf().has(at.type)) return kEinval;
+    const Btf& btf = env.world->btf();
+    const uint32_t bytes = btf.size_of(at.type).value_or(0);
+    if (bytes == 0 || bytes > kMaxBtfText) return kEinval;
+    if (!env.charge(1 + bytes / 64)) return 0;
+    std::vector<std::byte> object(bytes);
+    if (!read_bytes(env, at.address, object.data(), bytes)) return kEfault;
+    text = print_btf(btf, at.type, object, flags, kMaxBtfText);
+    env.charge(text.size() / 64);
+    return static_cast<int64_t>(text.size());
+}
+
+int64_t object_text_or_errno(HelperEnv& env, const std::byte* pointer, uint64_t size,
+                             uint64_t flags, std::string& text) noexcept {
+    try {
+        return object_text(env, pointer, size, flags, text);
+    } catch (const std::bad_alloc&) {
+        return kEnomem;
+    }
+}
+
+}  // namespace
+
+// Returns the length of the whole text, also when it was cut.
+int64_t snprintf_btf(HelperEnv& env, WriteMem out, ReadMem pointer, uint64_t flags) noexcept {
+    // The pointer may lie in the buffer that is written.
+    std::string text;
+    const int64_t length = object_text_or_errno(env, pointer.data, pointer.size, flags, text);
+    std::memset(out.data, 0, out.size);
+    const size_t kept = std::min<uint64_t>(text.size(), out.size - 1);
+    std::memcpy(out.data, text.data(), kept);
+    return length;
+}
+
+int64_t seq_printf_btf(HelperEnv& env, BtfArg<ObjectKind::SeqFile>, ReadMemOrEmpty pointer,
+                       uint64_t flags) noexcept {
+    std::string text;
+    const int64_t length = object_text_or_errno(env, pointer.data, pointer.size, flags, text);
+    if (length < 0) return length;
+    if (env.services != nullptr && env.services->seq)
+        env.services->seq(std::as_bytes(std::span(text.data(), text.size())));
+    return 0;
 }
 
 }  // namespace skep::helper

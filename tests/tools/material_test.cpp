@@ -21,7 +21,6 @@ const std::set<int64_t> kKernelOnly = {
     76,             // lwt_seg6_action: routes a packet
     77,  78,  92,   // rc_*: reports remote-control keys to an input device
     116,            // tcp_send_ack
-    149, 150,       // snprintf_btf, seq_printf_btf
     159,            // bprm_opts_set
     161, 193,       // ima_*: the kernel's measurements
     162,            // sock_from_file

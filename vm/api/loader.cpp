@@ -41,12 +41,13 @@ std::vector<bool> used_maps(const Program& program) {
 
 // Whether the program gets at kernel objects: those of its context or the current task.
 bool names_kernel_objects(const Program& program) {
-    constexpr int64_t kGetCurrentTask = 35, kGetCurrentTaskBtf = 158;
+    // get_current_task, get_current_task_btf, snprintf_btf, seq_printf_btf.
+    static constexpr int64_t kCalls[] = {35, 158, 149, 150};
     if (program.type->ctx == &kBtfCtx) return true;
     return std::any_of(program.insns.begin(), program.insns.end(), [](const Insn& insn) {
         if (insn.kind == Kind::Imm64) return insn.pseudo_imm() == PseudoImm::BtfId;
         return insn.kind == Kind::Call && insn.pseudo_call() == PseudoCall::Helper &&
-               (insn.imm == kGetCurrentTask || insn.imm == kGetCurrentTaskBtf);
+               std::ranges::find(kCalls, insn.imm) != std::end(kCalls);
     });
 }
 
