@@ -16,7 +16,8 @@ using namespace btf_print;  // NOLINT: the vocabulary of the flags
 
 constexpr unsigned kDeepest = 64;
 
-bool is_printable(unsigned char c) { return c >= 0x20 && c < 0x7f; }
+// As Linux sees it: Latin-1.
+bool is_printable(unsigned char c) { return (c >= 0x20 && c < 0x7f) || c >= 0xa0; }
 
 class Printer {
 public:
@@ -93,15 +94,14 @@ private:
     }
 
     void indent(unsigned depth) {
-        if (!has(kCompact)) put(std::string(depth, '\t'));
+        if (!has(kCompact)) put(std::string(depth, ' '));
     }
     void line_end() {
         if (!has(kCompact)) put("\n");
     }
-    // Behind a value that is inside of another.
     void after(unsigned depth) {
         if (depth != 0) put(",");
-        if (depth != 0) line_end();
+        line_end();
     }
     // One value that is not zero, or has to be shown all the same.
     void plain(const Place& place, unsigned depth, const std::string& text) {
@@ -199,12 +199,7 @@ private:
 
     void composite(const Place& place, const BtfType& type, uint64_t at, unsigned depth,
                    unsigned nesting) {
-        if (depth != 0 && !has(kZero) && is_zero(at, type.size())) return;
-        indent(depth);
-        put(introduction(place) + "{");
-        const size_t begin = out_.size();
-        line_end();
-        const size_t empty = out_.size();
+        const Opening opening = open(place, depth, "{");
         for (uint32_t i = 0; i < type.count() && !full(); ++i) {
             const BtfMember member = type.member(i);
             const Place inside{member.type, member.name, true, false};
@@ -213,14 +208,27 @@ private:
             else
                 value(inside, at + member.offset(), depth + 1, nesting + 1);
         }
-        close(begin, empty, depth, "}");
+        close(opening, depth, "}");
     }
-    // Ends what opened at `begin`; nothing inside: nothing between the brackets.
-    void close(size_t begin, size_t empty, unsigned depth, std::string_view bracket) {
-        if (out_.size() == empty)
-            out_.resize(begin);
-        else
-            indent(depth);
+    // Where something with members begins, and where its members do.
+    struct Opening {
+        size_t start = 0, inside = 0;
+    };
+    Opening open(const Place& place, unsigned depth, std::string_view bracket) {
+        const size_t start = out_.size();
+        indent(depth);
+        put(introduction(place));
+        put(bracket);
+        line_end();
+        return {start, out_.size()};
+    }
+    // What shows nothing inside is itself not shown inside of something else.
+    void close(const Opening& opening, unsigned depth, std::string_view bracket) {
+        if (out_.size() == opening.inside && depth != 0 && !has(kZero)) {
+            out_.resize(opening.start);
+            return;
+        }
+        indent(depth);
         put(bracket);
         after(depth);
     }
@@ -241,13 +249,7 @@ private:
                unsigned nesting) {
         const BtfArray info = type.array();
         const auto size = btf_.size_of(info.element);
-        const uint64_t whole = uint64_t{size.value_or(0)} * info.count;
-        if (depth != 0 && !has(kZero) && is_zero(at, whole)) return;
-        indent(depth);
-        put(introduction(place) + "[");
-        const size_t begin = out_.size();
-        line_end();
-        const size_t empty = out_.size();
+        const Opening opening = open(place, depth, "[");
         const BtfType element = btf_.resolved(info.element);
         const bool text = element.is(BtfKind::Int) && element.size() == 1;
         for (uint32_t i = 0; i < info.count && !full() && size; ++i) {
@@ -261,7 +263,7 @@ private:
             else
                 value(inside, where, depth + 1, nesting + 1);
         }
-        close(begin, empty, depth, "]");
+        close(opening, depth, "]");
     }
 
     const Btf& btf_;
