@@ -1,6 +1,7 @@
 // Light-weight tunnels: headers around a packet, and segment routing headers inside it.
 #include <cstring>
 
+#include "helpers/checksum.hpp"
 #include "helpers/impl.hpp"
 #include "helpers/packet.hpp"
 #include "vm/prog/ctx_layouts.hpp"
@@ -70,7 +71,17 @@ int64_t push_ip(Skb& skb, const std::byte* header, uint64_t length) {
         return kEinval;
     }
     if (!skb.insert(0, static_cast<uint32_t>(length), Skb::Side::Network)) return kEnomem;
-    std::memcpy(skb.bytes(0, length), header, length);
+    std::byte* pushed = skb.bytes(0, length);
+    std::memcpy(pushed, header, length);
+    if (version == 4) {
+        // The checksum is made here, whatever the program wrote.
+        constexpr uint32_t kCheck = 10;
+        const size_t own = (byte_at(header, 0) & 15) * 4;
+        std::memset(pushed + kCheck, 0, 2);
+        const auto check =
+            static_cast<uint16_t>(~checksum::fold(checksum::partial({pushed, own}, 0)));
+        std::memcpy(pushed + kCheck, &check, 2);
+    }
     skb.context().protocol = version == 4 ? kProtoIpv4 : kProtoIpv6;
     skb.context().hash = 0;
     return 0;
