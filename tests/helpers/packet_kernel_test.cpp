@@ -402,7 +402,7 @@ TEST(PacketHelpersAgainstKernel, HeadersInFrontOfPacketsAgree) {
     for (int round = 0; round < 600; ++round) {
         Scenario scenario = random_scenario(random, false);
         auto* bytes = reinterpret_cast<uint8_t*>(scenario.fill.data());
-        bytes[0] = static_cast<uint8_t>(one_of(random, {0x45, 0x45, 0x46, 0x60, 0x60, 0x44, 0x15}));
+        bytes[0] = static_cast<uint8_t>(one_of(random, {0x45, 0x45, 0x46, 0x60, 0x60, 0x4f, 0x15}));
         // Segment routing needs a route, which a test run does not have.
         const int32_t type = one_of(random, {2, 2, 2, 3, 7});
         scenario.steps = {

@@ -157,7 +157,7 @@ class Arguments(unittest.TestCase):
 
 
 MAP = HEAD + """
-struct bpf_map { unsigned int map_type, key_size, value_size, max_entries; } __attribute__((preserve_access_index));
+struct bpf_map { enum bpf_map_type map_type; unsigned int key_size, value_size, max_entries; } __attribute__((preserve_access_index));
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 12); __type(key, __u32); __type(value, __u64); }
     table SEC(".maps");
 SEC("raw_tp/x") int size(void* ctx) {
