@@ -53,6 +53,7 @@ bool Analyzer::stack_bounds(const Cell& cell, unsigned reg, int64_t off, uint64_
         high = off + cell.off + variable.smax;
     }
     if (size == 0) size = 1;
+    if (SKEP_MUTANT(VariableStackEndsAtItsLeast) && store == (low != high)) return true;
     if (low < -static_cast<int64_t>(kStackBytes) || high + static_cast<int64_t>(size) > 0)
         return reject(ErrorCode::StackOutOfBounds,
                       "invalid %s stack R%u off=%lld size=%llu: the frame is fp-512 to fp-1", what,
@@ -95,6 +96,7 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
         const unsigned start = static_cast<unsigned>(g) * kGranule;
         if (start == b && spilled == size) {
             out = cell;
+            if (SKEP_MUTANT(FillsForgetPrecision) && cell.is_scalar()) out.ref = provenance_.make();
             return true;
         }
         if (!cell.is_scalar())
@@ -164,6 +166,7 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
 }
 
 bool Analyzer::spoil(unsigned frame, int low, int high) {
+    if (SKEP_MUTANT(StoresSpareObjects)) return true;
     const auto [first, from] = stack_byte(low);
     if (stack_byte(high - 1).chunk == first) {
         const StackChunk* chunk = st().chunk(frame, first);
@@ -204,7 +207,11 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
         Cell cell = *value;
         if (cell.is_scalar() && size < 8) {
             const uint32_t cut = pool_.zero_extend(cell.scalar, size * 8);
-            if (cut != cell.scalar) cell = interned(cut, cell.ref);
+            if (cut != cell.scalar) {
+                const Cell whole = cell;
+                cell = interned(cut, cell.ref);
+                if (SKEP_MUTANT(NarrowSpillsKeepLinks)) cell.id = whole.id, cell.off = whole.off;
+            }
         }
         if (extended() && cell.is_scalar() && num(cell).is_const(0) && value->ref == 0) {
             tag = Tag::Zero;
