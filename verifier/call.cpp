@@ -60,7 +60,7 @@ uint32_t Analyzer::acquire(uint32_t slot) {
 bool Analyzer::release_reference(uint32_t ref) {
     const size_t removed = std::erase_if(
         st().holds, [&](const Hold& h) { return h.kind == HoldKind::Reference && h.id == ref; });
-    if (removed == 0 && !SKEP_MUTANT(ReleasedTwice))
+    if (removed == 0)
         return reject(ErrorCode::BadRelease, "reference has not been acquired before");
     drop_dynptrs(ref);
     update_cells(

@@ -53,7 +53,6 @@ bool Analyzer::stack_bounds(const Cell& cell, unsigned reg, int64_t off, uint64_
         high = off + cell.off + variable.smax;
     }
     if (size == 0) size = 1;
-    if (SKEP_MUTANT(VariableStackEndsAtItsLeast) && store == (low != high)) return true;
     if (low < -static_cast<int64_t>(kStackBytes) || high + static_cast<int64_t>(size) > 0)
         return reject(ErrorCode::StackOutOfBounds,
                       "invalid %s stack R%u off=%lld size=%llu: the frame is fp-512 to fp-1", what,
@@ -68,7 +67,7 @@ bool Analyzer::access_stack(const Cell& cell, unsigned reg, int32_t off, unsigne
     int64_t low = 0, high = 0;
     if (!stack_bounds(cell, reg, off, size, store, low, high)) return false;
     const unsigned frame = cell.object;
-    if (low == high) {
+    if (low == high || SKEP_MUTANT(VariableStackIsFixed)) {
         if (store) return stack_write(frame, static_cast<int>(low), size, value);
         return out == nullptr || stack_read(frame, static_cast<int>(low), size, *out);
     }

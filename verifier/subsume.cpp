@@ -198,7 +198,6 @@ bool Subsumption::chunk(const StackChunk* g, const StackChunk* s) {
 }
 
 bool Subsumption::holds(const State& g, const State& s) {
-    if (SKEP_MUTANT(HoldsNeedNotAgree)) return true;
     if (g.holds.size() != s.holds.size()) return false;
     for (size_t i = 0; i < g.holds.size(); ++i) {
         const Hold &a = g.holds[i], &b = s.holds[i];

@@ -24,7 +24,7 @@ struct Expectation {
 std::string verdict_of(const Program& program, Policy policy) {
     AnalyzeOptions options;
     options.policy = policy;
-    options.budgets.insns = 100'000;
+    options.budgets.insns = 5'000;
     const Analysis analysis = analyze(program, options);
     if (analysis.accepted()) return "accepted";
     return std::string(name_of(analysis.verdict)) + " " + std::string(name_of(analysis.error.code));
