@@ -175,7 +175,7 @@ bool Analyzer::helper_memory(CallInfo& call, unsigned reg, uint64_t size, bool w
             return check_region(cell, reg, at, size, map_of(cell).key_size, zero_size, "map key");
         case CellType::MapValue: {
             const MapDef& map = map_of(cell);
-            if (writes && is_read_only(map))
+            if (writes && is_read_only(map) && !SKEP_MUTANT(HelpersWriteReadOnlyMaps))
                 return reject(ErrorCode::ReadOnlyMemory,
                               "write into map forbidden, value_size=%u off=%d size=%llu",
                               map.value_size, cell.off, static_cast<unsigned long long>(size));
@@ -270,6 +270,7 @@ bool Analyzer::memory_argument(const CallInfo& call, unsigned index, bool writes
 
 // Only the pointer itself may be passed, not one that was moved.
 bool Analyzer::unmoved(unsigned reg) {
+    if (SKEP_MUTANT(MovedObjectsAreReleased)) return true;
     return check_constant_offset(st().reg(reg), reg, name_of_cell(st().reg(reg)).c_str(), false);
 }
 
@@ -326,7 +327,8 @@ bool Analyzer::key_argument(CallInfo& call, unsigned index) {
     if (!key) return true;
     call.key_const = lookup;
     call.key = *key;
-    call.key_in_bounds = call.helper->id == helper_id::kMapLookup && *key < map.max_entries;
+    call.key_in_bounds = call.helper->id == helper_id::kMapLookup &&
+                         (*key < map.max_entries || SKEP_MUTANT(KeysReachTheEnd));
     return true;
 }
 

@@ -219,7 +219,8 @@ void Analyzer::set_packet_range(State& state, const Cell& p, bool open) {
     if (p.off < 0 || (p.off == 0 && open)) return;
     const Scalar& variable = num(p);
     const uint64_t limit = extended() ? static_cast<uint64_t>(kMaxVarOff) : kMaxPacketOff;
-    if (variable.umax > limit || variable.umax + static_cast<uint64_t>(p.off) > limit) return;
+    if (variable.umax > limit || variable.umax + static_cast<uint64_t>(p.off) > limit)
+        if (!SKEP_MUTANT(PacketOffsetsWrap)) return;
     if (variable.umax + static_cast<uint64_t>(p.off) > kMaxPacketOff) relax("packet_offset");
     const uint32_t proven = static_cast<uint32_t>(p.off) + (open ? 1 : 0);
     const auto range = static_cast<uint16_t>(std::min(proven, kMaxPacketOff));
@@ -309,7 +310,7 @@ bool Analyzer::step_branch(const Insn& insn) {
     const auto target = static_cast<uint32_t>(insn.target);
     const int outcome = decide(insn, dst, src);
     if (outcome >= 0) {
-        need(dst);
+        if (!SKEP_MUTANT(DecidedBranchesNeedNothing)) need(dst);
         need(src);
         if (options_.facts) branch_seen_[slot_] |= outcome == 1 ? 1 : 2;
         st().slot = outcome == 1 ? target : slot_ + 1;
@@ -342,7 +343,7 @@ bool Analyzer::step_branch(const Insn& insn) {
         State& unequal = insn.cond() == CondOp::Eq ? st() : taken;
         if (insn.is_imm && insn.imm == 0 && dst.maybe_null()) {
             // Only the base itself tells: a shifted pointer is not 0 when its base is null.
-            if (dst.off == 0 && num(dst).is_const(0)) {
+            if ((dst.off == 0 && num(dst).is_const(0)) || SKEP_MUTANT(ShiftedPointerTellsNull)) {
                 resolve_null(equal, dst.id, true, dst.ref);
                 resolve_null(unequal, dst.id, false, dst.ref);
             }

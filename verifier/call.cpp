@@ -71,6 +71,7 @@ bool Analyzer::release_reference(uint32_t ref) {
 
 bool Analyzer::check_holds_at_exit(const char* what, bool program_end) {
     const State& state = st();
+    if (SKEP_MUTANT(LeaksPass)) return true;
     if (program_end) {
         if (const Hold* lock = state.find_lock(); lock != nullptr)
             return reject(ErrorCode::LockDiscipline,
@@ -341,7 +342,9 @@ bool Analyzer::finish_call(CallInfo& call) {
     if (call.release_ref != 0 && !release_reference(call.release_ref)) return false;
     if (call.callback_subprogram >= 0 && !start_callback(call)) return false;
     const bool tail_call = helper.id == helper_id::kTailCall;
-    if (tail_call || (helper.flags & helper_flag::kChangesPacket) != 0) clear_packet_pointers(st());
+    if ((tail_call || (helper.flags & helper_flag::kChangesPacket) != 0) &&
+        !SKEP_MUTANT(HelpersLeaveThePacket))
+        clear_packet_pointers(st());
     if (tail_call && st().depth() > 1) {
         // The other program returns in the place of this frame, with any result.
         State returned = st();

@@ -187,7 +187,7 @@ bool Analyzer::access_map_value(const Cell& cell, unsigned reg, int32_t off, uns
                       map.value_size, cell.off + off, size);
     const int64_t at = int64_t{cell.off} + off;
     if (!check_region(cell, reg, at, size, map.value_size, false, "map value")) return false;
-    if (!check_map_fields(cell, reg, at, size)) return false;
+    if (!SKEP_MUTANT(FieldsAreData) && !check_map_fields(cell, reg, at, size)) return false;
     if (out != nullptr && !frozen_load(cell, off, size, out)) *out = loaded(size);
     return true;
 }
@@ -282,7 +282,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
     } else if (!check_alignment(cell, reg, off, size)) {
         return false;
     }
-    if (cell.maybe_null())
+    if (cell.maybe_null() && !SKEP_MUTANT(NullIsReadable))
         return reject(ErrorCode::PossiblyNull,
                       "R%u invalid mem access '%s': the pointer may be null", reg,
                       name_of_cell(cell).c_str());
@@ -315,7 +315,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
                               std::string(program_.type->name).c_str());
             if (store && strict() && value != nullptr && value->is_pointer())
                 return reject(ErrorCode::PointerLeak, "a pointer would leak into the packet");
-            if (off < 0) packet_steps_back_ = true;
+            if (off < 0 && !SKEP_MUTANT(ReadsBehindGoUnnoticed)) packet_steps_back_ = true;
             ok = check_packet(cell, reg, at, size, false);
             if (ok && out != nullptr) *out = loaded(size);
             break;

@@ -59,7 +59,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
     }
     const bool plain = s.is_const() && (op == AluOp::Add || op == AluOp::Sub);
     if (pointer_cell.maybe_null()) {
-        if (!extended() || !plain)
+        if ((!extended() || !plain) && !SKEP_MUTANT(OrNullArithmetic))
             return reject(ErrorCode::PossiblyNull,
                           "R%u pointer arithmetic on %s prohibited, null-check it first",
                           pointer_reg, name_of_cell(pointer_cell).c_str());
@@ -87,7 +87,7 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
     if (!sane_offset(pointer_cell, num(pointer_cell), pointer_cell)) return false;
 
     if (pointer_cell.is_packet() && (op == AluOp::Sub ? s.smax > 0 : s.smin < 0))
-        packet_steps_back_ = true;
+        packet_steps_back_ = !SKEP_MUTANT(StepsBackGoUnnoticed);
     Cell out = pointer_cell;
     const int64_t delta = s.is_const() ? static_cast<int64_t>(s.value()) : 0;
     switch (op) {

@@ -67,7 +67,7 @@ bool Analyzer::access_stack(const Cell& cell, unsigned reg, int32_t off, unsigne
     int64_t low = 0, high = 0;
     if (!stack_bounds(cell, reg, off, size, store, low, high)) return false;
     const unsigned frame = cell.object;
-    if (low == high) {
+    if (low == high || SKEP_MUTANT(VariableStackIsFixed)) {
         if (store) return stack_write(frame, static_cast<int>(low), size, value);
         return out == nullptr || stack_read(frame, static_cast<int>(low), size, *out);
     }
@@ -95,6 +95,7 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
         const unsigned start = static_cast<unsigned>(g) * kGranule;
         if (start == b && spilled == size) {
             out = cell;
+            if (SKEP_MUTANT(FillsForgetPrecision) && cell.is_scalar()) out.ref = provenance_.make();
             return true;
         }
         if (!cell.is_scalar())
@@ -164,6 +165,7 @@ bool Analyzer::stack_read(unsigned frame, int off, unsigned size, Cell& out) {
 }
 
 bool Analyzer::spoil(unsigned frame, int low, int high) {
+    if (SKEP_MUTANT(StoresSpareObjects)) return true;
     const auto [first, from] = stack_byte(low);
     if (stack_byte(high - 1).chunk == first) {
         const StackChunk* chunk = st().chunk(frame, first);
@@ -204,7 +206,11 @@ bool Analyzer::stack_write(unsigned frame, int off, unsigned size, const Cell* v
         Cell cell = *value;
         if (cell.is_scalar() && size < 8) {
             const uint32_t cut = pool_.zero_extend(cell.scalar, size * 8);
-            if (cut != cell.scalar) cell = interned(cut, cell.ref);
+            if (cut != cell.scalar) {
+                const Cell whole = cell;
+                cell = interned(cut, cell.ref);
+                if (SKEP_MUTANT(NarrowSpillsKeepLinks)) cell.id = whole.id, cell.off = whole.off;
+            }
         }
         if (extended() && cell.is_scalar() && num(cell).is_const(0) && value->ref == 0) {
             tag = Tag::Zero;

@@ -149,7 +149,7 @@ bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
     Cell out;
     out.type = CellType::Scalar;
     out.scalar = pool_.transfer(insn, dst.scalar, src.scalar);
-    out.ref = provenance_.make(dst.ref, src.ref);
+    out.ref = provenance_.make(dst.ref, SKEP_MUTANT(SecondOperandIsImprecise) ? 0 : src.ref);
     if (insn.alu() == AluOp::Sub && insn.is64() && !insn.is_imm && !st().orders.empty())
         ordered_difference(dst, src, out);
     if (dst.id != 0 && b.is_const()) {

@@ -27,10 +27,12 @@ bool Subsumption::same_id(uint32_t g, uint32_t s) {
 bool Subsumption::scalar(const Cell& g, const Cell& s) {
     if (compare_ == Compare::Exact)
         return g.scalar == s.scalar && g.off == s.off && g.flags == s.flags && same_id(g.id, s.id);
-    if (compare_ == Compare::Normal && !a_.provenance_.is_precise(g.ref)) return true;
+    if (compare_ == Compare::Normal &&
+        (!a_.provenance_.is_precise(g.ref) || SKEP_MUTANT(NothingIsPrecise)))
+        return true;
     if (!a_.pool_.covers(g.scalar, s.scalar)) return false;
     if ((g.flags & flag::kPacketLength) != 0 && (s.flags & flag::kPacketLength) == 0) return false;
-    if (g.id == 0) return true;
+    if (g.id == 0 || SKEP_MUTANT(LinksNeedNotAgree)) return true;
     return s.id != 0 && g.off == s.off &&
            ((g.flags ^ s.flags) & (flag::kLinkZext | flag::kLinkShifted)) == 0 &&
            same_id(g.id, s.id);
@@ -52,10 +54,11 @@ bool Subsumption::packet(const Cell& g, const Cell& s) {
     if (distance > kFar || distance < -kFar) return false;
     if (distance < 0 && (s.off < 0 || a_.packet_steps_back_)) return false;
     if (distance != 0 && (compare_ != Compare::Normal || g.type != CellType::Packet)) return false;
-    if (g.object != 0 && s.object < g.object + distance) return false;
+    if (g.object != 0 && s.object < g.object + distance && !SKEP_MUTANT(RangesNeedNotAgree))
+        return false;
     if (g.id == 0 && distance != 0) start_moved_ = true;
     for (const auto& [id, moved] : moved_)
-        if (id == g.id) return moved == distance;
+        if (id == g.id) return moved == distance || SKEP_MUTANT(PacketPointersMoveApart);
     moved_.emplace_back(g.id, distance);
     return true;
 }
@@ -208,6 +211,7 @@ bool Subsumption::holds(const State& g, const State& s) {
 // The special state must know the orders that proofs from the general one rest on. Their links have
 // been compared then: whoever rests on an order rests on its numbers.
 bool Subsumption::orders(const State& g, const State& s) {
+    if (SKEP_MUTANT(OrdersNeedNotAgree)) return true;
     if (compare_ == Compare::Exact && g.orders.size() != s.orders.size()) return false;
     const auto named = [&](uint32_t id) {
         for (const auto& [from, to] : ids_)
@@ -258,7 +262,7 @@ bool Subsumption::run(Compare compare, const Checkpoint& general, const State& s
             if (!chunk(a.chunks[c], b.chunks[c])) return false;
     }
     if ((!g.orders.empty() || !s.orders.empty()) && !orders(g, s)) return false;
-    return !start_moved_ || !knows_packet_start(general);
+    return !start_moved_ || SKEP_MUTANT(StartOfPacketForgotten) || !knows_packet_start(general);
 }
 
 void Subsumption::link(const State& g, const State& s, bool open) {
