@@ -47,7 +47,6 @@ Policy policy_of(const std::string& name) {
 Verdict verdict_of(ErrorCode code) {
     switch (code) {
         case ErrorCode::BtfNeeded:
-        case ErrorCode::UnsupportedInsn:
         case ErrorCode::UnsupportedMapType:
         case ErrorCode::UnsupportedHelper:
         case ErrorCode::UnsupportedKfunc: return Verdict::Unsupported;
@@ -144,7 +143,18 @@ std::vector<Item> link_object(const Object& object, const std::vector<size_t>& c
 }
 
 Result<Item> link_raw(const Options& options) {
-    SKEP_TRY(RawSource raw, open_raw(options.source));
+    auto read = open_raw(options.source);
+    if (!read) {
+        // Bytes that are no program are judged like one: Linux refuses them too.
+        const ErrorCode code = read.error().code;
+        if (code != ErrorCode::EmptyProgram && code != ErrorCode::Truncated)
+            return std::unexpected(std::move(read).error());
+        Item item;
+        item.name = "raw";
+        refuse(item, std::move(read).error());
+        return item;
+    }
+    RawSource raw = *std::move(read);
     std::vector<std::shared_ptr<const MapDef>> maps;
     for (MapDef& def : raw.maps) maps.push_back(std::make_shared<const MapDef>(std::move(def)));
     Item item;
@@ -159,6 +169,11 @@ Result<Item> link_raw(const Options& options) {
     program->attach_type = raw.type.attach_type;
     program->sleepable = raw.type.section != nullptr && raw.type.section->sleepable;
     program->raw_size = options.source.raw_size;
+    const size_t slash = raw.type_name.find('/');
+    if (raw.type.section != nullptr && !raw.type.section->exact && slash != std::string::npos) {
+        program->section = raw.type_name;
+        program->attach_target = raw.type_name.substr(slash + 1);
+    }
     item.program = std::make_shared<const Program>(*std::move(program));
     return item;
 }

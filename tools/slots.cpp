@@ -45,7 +45,7 @@ Result<void> write_output(const std::string& path, std::string_view bytes,
 Result<std::vector<RawInsn>> read_slots(const std::string& path) {
     SKEP_TRY(const std::string bytes, read_input(path, size_t{kMaxInsns} * sizeof(RawInsn)));
     if (bytes.empty() || bytes.size() % sizeof(RawInsn) != 0) {
-        return fail(ErrorCode::Unreadable,
+        return fail(bytes.empty() ? ErrorCode::EmptyProgram : ErrorCode::Truncated,
                     std::to_string(bytes.size()) +
                         " bytes are no raw program: it must be a whole number of 8-byte slots, at "
                         "least one (`skep asm` makes such files)",

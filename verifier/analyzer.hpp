@@ -262,6 +262,7 @@ private:
     Tag tag_at(const State& state, unsigned frame, int off) const;
     bool stack_number(unsigned frame, int off, unsigned size, std::optional<uint64_t>& value,
                       bool precise);
+    const Cell* number_below(unsigned frame, int off) const;
 
     // --- call.cpp
     bool step_call(const Insn& insn);
@@ -439,6 +440,7 @@ private:
     void finish_facts(Analysis& analysis);
 
     State& st() { return current_; }
+    const State& st() const { return current_; }
     const Insn& insn_at(uint32_t slot) const { return program_.insns[slot]; }
     Cell& own_reg(unsigned r) { return current_.own_top().regs[r]; }
     void set_reg(unsigned r, const Cell& cell) { current_.own_top().regs[r] = cell; }

@@ -324,6 +324,13 @@ bool Analyzer::key_argument(CallInfo& call, unsigned index) {
     const bool lookup =
         call.helper->id == helper_id::kMapLookup || call.helper->id == helper_id::kMapLookupPercpu;
     if (!stack_number(cell.object, off, 4, key, lookup)) return false;
+    if (const Cell* whole = key ? nullptr : number_below(cell.object, off);
+        whole != nullptr && call.helper->id == helper_id::kMapLookup && num(*whole).is_const() &&
+        num(*whole).value() < map.max_entries) {
+        // Linux takes the number for the key, which is its upper half: both are in bounds.
+        need(*whole);
+        call.key_in_bounds = true;
+    }
     if (!key) return true;
     call.key_const = lookup;
     call.key = *key;

@@ -85,7 +85,13 @@ bool Analyzer::kfunc_unresolved(const KfuncRef& ref) {
     switch (ref.status) {
         case Status::Known: return true;
         case Status::Unnamed:
-            return unsupported(ErrorCode::UnsupportedKfunc,
+            if (insn_at(slot_).imm == 0)
+                return reject(ErrorCode::UnknownHelper,
+                              "invalid kernel function call not eliminated in verifier pass");
+            if (insn_at(slot_).off != 0)
+                return reject(ErrorCode::UnknownHelper,
+                              "failed to find the BTF of the module that has the kernel function");
+            return unsupported(ErrorCode::BtfNeeded,
                                "calls kernel function %lld, whose name only the kernel's BTF tells",
                                static_cast<long long>(insn_at(slot_).imm));
         case Status::NoFunction:

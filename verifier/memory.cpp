@@ -466,6 +466,11 @@ bool Analyzer::step_atomic(const Insn& insn) {
     if (fetches(op) && !write_reg(result)) return false;
     const Cell target = st().reg(insn.dst);
     if (!check_atomic_target(target, insn.dst)) return false;
+    if (fetches(op) && result == insn.dst)
+        return reject(ErrorCode::NotAPointer,
+                      "R%u invalid mem access 'scalar': the old value replaces the pointer before "
+                      "the new one is stored through it",
+                      result);
     if (target.type == CellType::Stack && !num(target).is_const())
         return reject(ErrorCode::BadAtomic,
                       "variable offset stack pointer cannot be the target of an atomic: R%u is "

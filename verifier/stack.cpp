@@ -339,12 +339,8 @@ bool Analyzer::stack_number(unsigned frame, int off, unsigned size, std::optiona
         if (tag != Tag::Spill) return true;
         const auto g = static_cast<unsigned>(spill_of(*chunk, b));
         const Cell& cell = chunk->cells[g];
-        // Linux takes a key from a spill of just its size, at the start of a slot. It takes one
-        // from the upper half of a slot too, but for the value of the whole: both agree on 0 only.
-        const bool upper_zero = size == kGranule && (b - i) % 8 == kGranule &&
-                                chunk->sizes[g] == 8 && num(cell).is_const(0);
-        if (!extended() && !upper_zero && (chunk->sizes[g] != size || b - i != g * kGranule))
-            return true;
+        // Linux takes a key from a spill of just its size, at the start of a slot.
+        if (!extended() && (chunk->sizes[g] != size || b - i != g * kGranule)) return true;
         if (!cell.is_scalar() || !num(cell).is_const()) return true;
         result |= (num(cell).value() >> ((b - g * kGranule) * 8) & 0xff) << (i * 8);
     }
@@ -357,6 +353,16 @@ bool Analyzer::stack_number(unsigned frame, int off, unsigned size, std::optiona
         }
     value = result;
     return true;
+}
+
+// The number of 8 bytes whose upper half is at `off`. That half of a small number is 0.
+const Cell* Analyzer::number_below(unsigned frame, int off) const {
+    const auto [c, b] = stack_byte(off);
+    const StackChunk* chunk = st().chunk(frame, c);
+    if (chunk == nullptr || b % 8 != kGranule || chunk->tags[b] != Tag::Spill) return nullptr;
+    const unsigned g = b / kGranule - 1;
+    if (chunk->sizes[g] != 8 || !chunk->cells[g].is_scalar()) return nullptr;
+    return &chunk->cells[g];
 }
 
 }  // namespace skep::verifier

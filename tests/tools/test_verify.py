@@ -1,4 +1,5 @@
 """verify: verdicts, their JSON, and what is bad usage."""
+import struct
 import unittest
 
 import cli
@@ -62,6 +63,31 @@ class Verify(unittest.TestCase):
         run = skep("verify", "--raw", "-", "--type", "xdp", "--json", stdin=bad)
         self.assertEqual(run.code, 1)
         self.assertEqual(run.json["programs"][0]["error"]["insn"], 0)
+
+    def test_raw_bytes_that_linux_would_refuse_are_rejected(self):
+        callx = struct.pack("<BBhi", 0x8D, 1, 0, 0) + assemble("exit\n")
+        for what, slots in [("nothing", b""), ("half a slot", assemble("exit\n")[:4]), ("callx", callx)]:
+            with self.subTest(what):
+                run = skep("verify", "--raw", "-", "--type", "xdp", "--json", stdin=slots)
+                self.assertEqual(run.code, 1)
+                self.assertEqual(list(run.json["programs"][0]), FIELDS)
+                self.assertEqual(run.json["programs"][0]["verdict"], "rejected")
+
+    def test_raw_programs_name_what_they_attach_to(self):
+        slots = assemble("r0 = 0\nexit\n")
+        for name in ["tp_btf/sched_switch", "sk_lookup", "cgroup_sock_addr", "BPF_PROG_TYPE_SYSCALL"]:
+            with self.subTest(name):
+                self.assertEqual(skep("verify", "--raw", "-", "--type", name, stdin=slots).code, 0)
+        self.assertEqual(skep("verify", "--raw", "-", "--type", "tracing", stdin=slots).code, 1)
+
+    def test_hidden_functions_are_verified_where_they_are_called(self):
+        source = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+__attribute__((visibility("hidden"), noinline, weak)) int fill(long *out) { *out = 7; return 0; }
+SEC("xdp") int use(struct xdp_md *ctx) { long value = 0; fill(&value); return value; }
+"""
+        self.assertEqual(skep("verify", compile_bpf(source)).code, 0)
 
     def test_raw_size_declares_memory(self):
         slots = assemble("r0 = *(u8 *)(r1 + 3)\nexit\n")

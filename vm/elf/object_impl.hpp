@@ -36,6 +36,7 @@ struct ObjectCode {
     uint32_t count = 0;
     bool is_global = false;
     uint32_t btf_func = 0;  // FUNC, 0 = none
+    bool hidden = false;    // its symbol is: libbpf makes such a function static
 };
 
 enum class MapOrigin : uint8_t { Btf, Legacy, Data, Kconfig, StructOps };

@@ -96,8 +96,8 @@ private:
     // BTF knows better than the symbol: linkers make hidden functions static.
     bool is_global(const ObjectCode& f) const {
         if (f.btf_func != 0 && !o_.from_gcc)
-            return o_.btf->type(f.btf_func).linkage() != BtfLinkage::Static;
-        return f.is_global;
+            return !f.hidden && o_.btf->type(f.btf_func).linkage() != BtfLinkage::Static;
+        return !f.hidden && f.is_global;
     }
 
     Result<void> apply_relocations(const ObjectCode& f, uint32_t first) {

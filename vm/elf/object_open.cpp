@@ -235,9 +235,11 @@ Result<void> Object::Impl::read_section_functions(uint32_t section,
     });
     if (chosen.empty()) {
         if (s.size % 8 != 0) return bad(s.name, "is no whole number of 8-byte slots");
-        functions.push_back({s.name, section, 0, static_cast<uint32_t>(s.size / 8), true, 0});
+        functions.push_back(
+            {s.name, section, 0, static_cast<uint32_t>(s.size / 8), true, 0, false});
         return {};
     }
+    constexpr uint8_t kInternal = 1, kHidden = 2;  // STV_*
     for (const elf::Symbol* symbol : chosen) {
         const elf::Symbol& f = *symbol;
         uint64_t size = f.size;
@@ -255,7 +257,8 @@ Result<void> Object::Impl::read_section_functions(uint32_t section,
         if (f.value > s.size || size > s.size - f.value)
             return bad(name, "ends after its section's " + std::to_string(s.size) + " bytes");
         functions.push_back({name, section, static_cast<uint32_t>(f.value / 8),
-                             static_cast<uint32_t>(size / 8), f.bind != elf::Bind::Local, 0});
+                             static_cast<uint32_t>(size / 8), f.bind != elf::Bind::Local, 0,
+                             f.visibility == kInternal || f.visibility == kHidden});
     }
     return {};
 }
