@@ -172,6 +172,7 @@ struct HelperEnv {
     const std::byte* stack_memory = nullptr;
     uint64_t stack_bytes = 0;
     uint64_t attach_cookie = 0;
+    uint64_t thrown = 0;  // TrapCode::Thrown: what bpf_throw() was given
 
     // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory
     // that helpers lend to callbacks (keys of for_each_map_elem).

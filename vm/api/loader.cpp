@@ -89,6 +89,7 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
         const Helper* own = state_.host_helper(id);
         return own != nullptr ? own : find_helper(id, *type);
     };
+    binding.host_kfunc = [this](std::string_view name) { return state_.host_kfunc(name); };
     SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
     body->owned_image->program_id = body->number;
     SKEP_TRY(body->owned_code, compile(*body));
@@ -111,6 +112,7 @@ Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) 
     }
     AnalyzeOptions options;
     options.policy = state_.options.policy;
+    options.host_kfunc = binding.host_kfunc;
     Analysis analysis;
     const uint64_t start = os::monotonic_ns();
     const VerifiedProgram verified = analyze(body.source, options, analysis);
