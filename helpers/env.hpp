@@ -186,6 +186,7 @@ struct HelperEnv {
     const std::byte* stack_memory = nullptr;
     uint64_t stack_bytes = 0;
     uint64_t attach_cookie = 0;
+    uint64_t thrown = 0;  // TrapCode::Thrown: what bpf_throw() was given
 
     // Synthetic kernel objects, or null; the run area's copy of them, made on first use, and
     // whether this run filled in what is its own.

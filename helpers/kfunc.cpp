@@ -29,7 +29,7 @@ struct Runner {
     Helper helper;
 };
 constexpr Runner kRunners[] = {
-#define SKEP_KFUNC_RUN(name, result, params) {"bpf_" #name, make_helper<&kfunc::name>(0, #name)},
+#define SKEP_KFUNC_RUN(name, result, params) {#name, make_helper<&kfunc::name>(0, #name)},
 #include "helpers/kfuncs_run.def"
 };
 
@@ -93,7 +93,7 @@ struct ScalarName {
 };
 constexpr ScalarName kScalars[] = {
     {"u8", 1, false},
-    {"char", 1, true},
+    {"char", 1, false},
     {"bool", 1, false},
     {"u16", 2, false},
     {"__be16", 2, false},

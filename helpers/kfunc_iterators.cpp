@@ -47,7 +47,7 @@ constexpr uint32_t kMaxWords = 511;
 
 }  // namespace
 
-int32_t iter_num_new(HelperEnv&, StackObject<8> it, int32_t start, int32_t end) noexcept {
+int32_t bpf_iter_num_new(HelperEnv&, StackObject<8> it, int32_t start, int32_t end) noexcept {
     store(it.data, Numbers{});
     if (start > end) return kEinval;
     if (int64_t{end} - start > kMaxNumbers) return kE2big;
@@ -56,7 +56,7 @@ int32_t iter_num_new(HelperEnv&, StackObject<8> it, int32_t start, int32_t end) 
     return 0;
 }
 
-DynptrMemResult iter_num_next(HelperEnv&, StackObject<8> it) noexcept {
+DynptrMemResult bpf_iter_num_next(HelperEnv&, StackObject<8> it) noexcept {
     auto numbers = load<Numbers>(it.data);
     const auto next = static_cast<int32_t>(static_cast<uint32_t>(numbers.current) + 1);
     if (next >= numbers.end) {
@@ -68,9 +68,10 @@ DynptrMemResult iter_num_next(HelperEnv&, StackObject<8> it) noexcept {
     return {it.data};
 }
 
-void iter_num_destroy(HelperEnv&, StackObject<8> it) noexcept { store(it.data, Numbers{}); }
+void bpf_iter_num_destroy(HelperEnv&, StackObject<8> it) noexcept { store(it.data, Numbers{}); }
 
-int32_t iter_bits_new(HelperEnv& env, StackObject<16> it, uint64_t words, uint32_t count) noexcept {
+int32_t bpf_iter_bits_new(HelperEnv& env, StackObject<16> it, uint64_t words,
+                          uint32_t count) noexcept {
     store(it.data, Bits{});
     if (words == 0 || count == 0) return kEinval;
     if (count > kMaxWords) return kE2big;
@@ -84,7 +85,7 @@ int32_t iter_bits_new(HelperEnv& env, StackObject<16> it, uint64_t words, uint32
     return 0;
 }
 
-DynptrMemResult iter_bits_next(HelperEnv& env, StackObject<16> it) noexcept {
+DynptrMemResult bpf_iter_bits_next(HelperEnv& env, StackObject<16> it) noexcept {
     auto bits = load<Bits>(it.data);
     const uint32_t count = bits.count;
     for (uint32_t at = bits.next; at < count; at = (at / 64 + 1) * 64) {
@@ -105,6 +106,6 @@ DynptrMemResult iter_bits_next(HelperEnv& env, StackObject<16> it) noexcept {
     return {nullptr};
 }
 
-void iter_bits_destroy(HelperEnv&, StackObject<16> it) noexcept { store(it.data, Bits{}); }
+void bpf_iter_bits_destroy(HelperEnv&, StackObject<16> it) noexcept { store(it.data, Bits{}); }
 
 }  // namespace skep::kfunc

@@ -6,6 +6,7 @@
 #include <skep/services.hpp>
 
 #include "helpers/impl.hpp"
+#include "helpers/kfunc_impl.hpp"
 #include "helpers/print_format.hpp"
 
 namespace skep::helper {
@@ -183,3 +184,18 @@ int64_t strtoul(HelperEnv&, ReadMem text, uint64_t flags, Out<uint64_t> result) 
 }
 
 }  // namespace skep::helper
+
+namespace skep::kfunc {
+
+// Standard output and standard error of the program: both lead to the host's trace.
+int32_t bpf_stream_vprintk_impl(HelperEnv& env, int32_t stream, ConstStr format,
+                                ReadMemOrNull values) noexcept {
+    constexpr int32_t kOut = 1, kErr = 2;
+    if (stream != kOut && stream != kErr) return helper::kEnoent;
+    const ReadMem text{reinterpret_cast<const std::byte*>(format.text),
+                       std::strlen(format.text) + 1};
+    const int64_t result = helper::trace_vprintk(env, text, values);
+    return result < 0 ? static_cast<int32_t>(result) : 0;
+}
+
+}  // namespace skep::kfunc

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "helpers/impl.hpp"
+#include "helpers/kfunc_impl.hpp"
 #include "helpers/packet.hpp"
 
 namespace skep::helper {
@@ -85,3 +86,13 @@ int64_t xdp_store_bytes(HelperEnv&, CtxArg ctx, uint32_t offset, ReadMem from) n
 }
 
 }  // namespace skep::helper
+
+namespace skep::kfunc {
+
+// The packet is one piece of memory: all of it is accessible already.
+int32_t bpf_xdp_pull_data(HelperEnv&, CtxArg ctx, uint32_t length) noexcept {
+    const PacketBuffer& packet = ctx.as<XdpContext>().packet;
+    return length > packet.data_end - packet.data ? static_cast<int32_t>(helper::kEinval) : 0;
+}
+
+}  // namespace skep::kfunc

@@ -36,6 +36,8 @@ Plan::Plan(const Image& image, Abilities abilities)
 }
 
 void Plan::find_jumps() {
+    if (const int32_t callback = image_.program->exception_callback; callback >= 0)
+        callbacks_[static_cast<uint32_t>(callback)] = true;
     for (uint32_t i = 0; i < image_.slots.size(); ++i) {
         const ImageSlot& s = image_.slots[i];
         const Insn& insn = s.insn;

@@ -29,7 +29,7 @@ public:
     // r6..r9 as far as the subprogram writes them; all subprograms together.
     uint16_t saved(uint32_t subprogram) const { return saved_[subprogram]; }
     uint16_t image_saved() const { return image_saved_; }
-    // The subprogram's address is taken: C++ may enter it.
+    // The subprogram's address is taken, or exceptions end in it: C++ may enter it.
     bool is_callback(uint32_t subprogram) const { return callbacks_[subprogram]; }
     // The image calls back or tail-calls, so that its frames must be accounted for.
     bool nests() const { return nests_; }

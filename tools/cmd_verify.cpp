@@ -88,12 +88,18 @@ void analyze_all(std::vector<Item>& items, const AnalyzeOptions& options, unsign
     work();
 }
 
-// Typed kernel pointers need the kernel's types. Where none were given and a program asks for them,
-// the running kernel's serve. Returns their path if they were used.
+// Typed kernel pointers need the kernel's types, and which kernel functions there are only they
+// say. Where none were given and a program asks for them, the running kernel's serve. Returns their
+// path if they were used.
 std::string retry_with_kernel_types(std::vector<Item>& items, AnalyzeOptions options) {
     constexpr const char* kKernelTypes = "/sys/kernel/btf/vmlinux";
     const auto needs = [](const Item& item) {
-        return item.analysis.error.code == ErrorCode::BtfNeeded && item.program != nullptr;
+        if (item.program == nullptr) return false;
+        const ErrorCode code = item.analysis.error.code;
+        return code == ErrorCode::BtfNeeded || code == ErrorCode::UnsupportedKfunc ||
+               std::ranges::any_of(item.program->externs, [](const auto& slot) {
+                   return slot.second.what == ExternRef::What::Kfunc || slot.second.weak;
+               });
     };
     if (options.kernel_btf != nullptr || std::none_of(items.begin(), items.end(), needs)) return {};
     auto types = load_btf(kKernelTypes);

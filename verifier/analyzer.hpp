@@ -308,19 +308,43 @@ private:
 
     // --- global_call.cpp
     struct Parameter {
-        enum Kind : uint8_t { Number, Context, Memory };
+        enum Kind : uint8_t {
+            Number,
+            Context,
+            Memory,
+            Dynptr,
+            Trusted,
+            Untrusted,
+            UntrustedMemory,
+            Arena
+        };
         Kind kind = Number;
-        bool known = false;    // the function has a prototype
-        bool present = false;  // and this parameter
-        bool nonnull = false;
-        bool unsupported = false;
+        bool known = false;     // the function has a prototype
+        bool present = false;   // and this parameter
+        bool nonnull = false;   // Memory
+        bool nullable = false;  // Trusted
         uint32_t size = 0;
+        const char* wrong = nullptr;   // "has ...": what the kernel refuses it for
+        std::string_view type_name{};  // Trusted, Untrusted: the kernel's
     };
     Parameter parameter(uint32_t subprogram, uint32_t index) const;
+    void pointer_parameter(const Btf& btf, const BtfType& type, unsigned tags,
+                           Parameter& out) const;
+    Cell parameter_object(const Parameter& wanted, uint8_t flags);
+    bool pass_object(const Parameter& wanted, unsigned reg, const char* function);
+    bool pass_dynptr(unsigned reg);
     bool is_context_name(std::string_view name) const;
     bool global_memory(const Cell& cell, unsigned reg, uint32_t size);
+    template <class Predicate>
+    bool reaches(uint32_t subprogram, Predicate holds);
     bool changes_packet(uint32_t subprogram);
-    bool helper_changes_packet(uint32_t slot) const;
+    bool may_sleep(uint32_t subprogram);
+    bool may_sleep_here() const;
+    bool wants_exception_callback();
+    bool is_exception_callback(uint32_t subprogram) const {
+        return program_.exception_callback == static_cast<int32_t>(subprogram);
+    }
+    bool helper_changes_packet(uint32_t slot);
 
     // --- protocol.cpp
     const char* name_of_field(FieldKind kind) const;
@@ -346,7 +370,7 @@ private:
     bool call_host_kfunc(const KfuncRef& ref);
     bool kfunc_effects(KfuncCall& call);
     bool leave_rcu();
-    bool throws(const KfuncCall& call);
+    bool throws();
     bool start_kfunc_callback(KfuncCall& call);
     bool kfunc_result(KfuncCall& call, Cell& r0);
     bool pointer_result(KfuncCall& call, Cell& r0);
@@ -391,7 +415,6 @@ private:
     bool new_dynptr(KfuncCall& call, unsigned index);
     bool slice_result(KfuncCall& call, Cell& r0);
     void drop_dynptrs(uint32_t ref);
-    unsigned dynptrs_of(uint32_t ref);
 
     // --- iterator.cpp
     bool kfunc_iterator(KfuncCall& call, unsigned index);
@@ -461,7 +484,6 @@ private:
     std::vector<MapRef> maps_;
     std::vector<ObjectDesc> objects_;
     std::unordered_map<uint32_t, std::unique_ptr<KfuncRef>> kfuncs_;  // by slot
-    int32_t exception_callback_ = -1;                                 // subprogram
     uint32_t next_id_ = 1;
     uint32_t zero_ = 0;  // pool index of the constant
 

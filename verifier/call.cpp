@@ -98,11 +98,12 @@ bool Analyzer::check_holds_at_exit(const char* what, bool program_end) {
 
 bool Analyzer::check_return_value() {
     // What a hook without result returns is not looked at.
-    if (!verifying_global_ && program_.type->kind == ProgKind::Lsm)
+    const bool own_result = !verifying_global_ || is_exception_callback(st().top().subprogram);
+    if (own_result && program_.type->kind == ProgKind::Lsm)
         if (const auto proto = traced_prototype(); proto && proto->type() == 0) return true;
     if (!read_reg(0)) return false;
     const Cell& r0 = st().reg(0);
-    if (verifying_global_) {
+    if (!own_result) {
         if (!r0.is_scalar())
             return reject(ErrorCode::BadReturnValue,
                           "At subprogram exit the register R0 is not a "
@@ -179,6 +180,8 @@ bool Analyzer::enter_subprogram(State& state, uint32_t subprogram, uint32_t call
 bool Analyzer::step_call_local(const Insn& insn) {
     ++jumps_;
     const uint32_t subprogram = subprogram_index(static_cast<uint32_t>(insn.target));
+    if (is_exception_callback(subprogram))
+        return reject(ErrorCode::BadCallback, "cannot call exception cb directly");
     // Without a prototype a global function is verified in the place of its call, like a static
     // one.
     const Subprogram& callee = program_.subprograms[subprogram];
@@ -289,7 +292,7 @@ bool Analyzer::check_helper_allowed(const Helper& helper) {
             return reject(ErrorCode::SleepableContext,
                           "helper call might sleep in a non-sleepable prog: %s#%u", name.c_str(),
                           helper.id);
-        if (st().rcu_depth != 0 || st().preempt_depth != 0)
+        if (!may_sleep_here())
             return reject(ErrorCode::SleepableContext,
                           "sleepable helper %s#%u in a section that must not sleep", name.c_str(),
                           helper.id);
@@ -342,7 +345,7 @@ bool Analyzer::finish_call(CallInfo& call) {
     if (call.release_ref != 0 && !release_reference(call.release_ref)) return false;
     if (call.callback_subprogram >= 0 && !start_callback(call)) return false;
     const bool tail_call = helper.id == helper_id::kTailCall;
-    if ((tail_call || (helper.flags & helper_flag::kChangesPacket) != 0) &&
+    if ((tail_call || call.changes_packet || (helper.flags & helper_flag::kChangesPacket) != 0) &&
         !SKEP_MUTANT(HelpersLeaveThePacket))
         clear_packet_pointers(st());
     if (tail_call && st().depth() > 1) {

@@ -50,6 +50,7 @@ struct CallInfo {
     CallbackKind callback = CallbackKind::None;
     Cell percpu;  // PercpuBtf argument
     unsigned dynptr_reg = 0;
+    bool changes_packet = false;  // a write through a packet's dynptr
 };
 
 }  // namespace skep::verifier

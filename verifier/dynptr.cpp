@@ -77,15 +77,4 @@ void Analyzer::drop_dynptrs(uint32_t ref) {
         }
 }
 
-// How many dynptrs of the stack hold the reference.
-unsigned Analyzer::dynptrs_of(uint32_t ref) {
-    unsigned count = 0;
-    for (unsigned f = 0; f < st().depth(); ++f)
-        for (int off = -static_cast<int>(kStackBytes); off < 0; off += 8) {
-            const Cell* slot = special_at(f, off, Tag::Dynptr);
-            count += slot != nullptr && slot->off == 0 && slot->ref == ref ? 1 : 0;
-        }
-    return count;
-}
-
 }  // namespace skep::verifier

@@ -30,6 +30,7 @@ bool Analyzer::explore_all() {
     State start = entry_state(0);
     if (!entry_arguments(start)) return false;
     if (!explore(std::move(start))) return false;
+    if (program_.exception_callback >= 0 && !wants_exception_callback()) return false;
     for (bool again = true; again;) {
         again = false;
         for (uint32_t i = 1; i < program_.subprograms.size(); ++i) {

@@ -1,10 +1,36 @@
 // Global functions: verified once, on their own, by their BTF prototype; callers only check that
 // their arguments fit it.
+#include "helpers/kfunc.hpp"
+#include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
+#include "verifier/call_info.hpp"
+#include "verifier/kfunc_call.hpp"
 
 namespace skep::verifier {
 
-// What parameter `index` of a global function is: a number, the context, or memory.
+namespace {
+
+// The tags of a parameter: __arg_ctx and its like in libbpf's bpf_helpers.h.
+namespace arg_tag {
+constexpr unsigned kCtx = 1, kNonnull = 2, kNullable = 4, kTrusted = 8, kUntrusted = 16,
+                   kArena = 32, kUnknown = 64;
+}  // namespace arg_tag
+
+unsigned tag_bit(std::string_view value) {
+    if (!value.starts_with("arg:")) return 0;
+    value.remove_prefix(4);
+    if (value == "ctx") return arg_tag::kCtx;
+    if (value == "nonnull") return arg_tag::kNonnull;
+    if (value == "nullable") return arg_tag::kNullable;
+    if (value == "trusted") return arg_tag::kTrusted;
+    if (value == "untrusted") return arg_tag::kUntrusted;
+    if (value == "arena") return arg_tag::kArena;
+    return arg_tag::kUnknown;
+}
+
+}  // namespace
+
+// What parameter `index` of a global function is.
 Analyzer::Parameter Analyzer::parameter(uint32_t subprogram, uint32_t index) const {
     Parameter out;
     const uint32_t id = program_.subprograms[subprogram].btf_func;
@@ -16,34 +42,109 @@ Analyzer::Parameter Analyzer::parameter(uint32_t subprogram, uint32_t index) con
     out.known = true;
     if (index >= proto.count()) return out;
     out.present = true;
-    for (const BtfDeclTag& tag : btf.decl_tags(id)) {
-        if (tag.component != static_cast<int32_t>(index)) continue;
-        if (tag.value == "arg:ctx") out.kind = Parameter::Context;
-        if (tag.value == "arg:nonnull") out.nonnull = true;
-        if (tag.value == "arg:trusted" || tag.value == "arg:dynptr" || tag.value == "arg:arena")
-            out.unsupported = true;
+    unsigned tags = 0;
+    for (const BtfDeclTag& tag : btf.decl_tags(id))
+        if (tag.component == static_cast<int32_t>(index)) tags |= tag_bit(tag.value);
+    if ((tags & arg_tag::kUnknown) != 0) {
+        out.wrong = "a tag that is not known";
+        return out;
     }
     const BtfType type = btf.resolved(proto.param(index).type);
-    if (type.is(BtfKind::Int) || type.is_any_enum()) return out;
-    if (!type.is(BtfKind::Ptr)) {
-        out.unsupported = true;
+    if (type.is(BtfKind::Ptr)) {
+        pointer_parameter(btf, type, tags, out);
         return out;
     }
-    if (out.kind == Parameter::Context) return out;
+    if (tags != 0)
+        out.wrong = "a pointer tag, but is no pointer";
+    else if (!type.is(BtfKind::Int) && !type.is_any_enum())
+        out.wrong = "a type that is not supported";
+    return out;
+}
+
+void Analyzer::pointer_parameter(const Btf& btf, const BtfType& type, unsigned tags,
+                                 Parameter& out) const {
+    constexpr const char* kCombination = "an invalid combination of tags";
     const BtfType target = btf.resolved(type.type());
     const std::string_view name = target.name();
-    if (target.is(BtfKind::Struct) && is_context_name(name)) {
+    const bool is_struct = target.is(BtfKind::Struct);
+    const auto only = [&](unsigned allowed) {
+        if ((tags & ~allowed) != 0) out.wrong = kCombination;
+    };
+    out.nonnull = (tags & arg_tag::kNonnull) != 0;
+    out.nullable = (tags & arg_tag::kNullable) != 0;
+    out.type_name = essential_name(name);
+    if ((tags & arg_tag::kCtx) != 0 || (is_struct && is_context_name(name))) {
         out.kind = Parameter::Context;
-        return out;
+        return only(arg_tag::kCtx);
+    }
+    if (is_struct && (name == "bpf_dynptr" || name == "bpf_dynptr_kern")) {
+        out.kind = Parameter::Dynptr;
+        return only(0);
+    }
+    if ((tags & arg_tag::kTrusted) != 0) {
+        out.kind = Parameter::Trusted;
+        if (!target.is_composite() && !target.is(BtfKind::Fwd)) out.wrong = "no kernel type";
+        return only(arg_tag::kTrusted | arg_tag::kNullable);
+    }
+    if ((tags & arg_tag::kUntrusted) != 0) {
+        const bool plain =
+            target.is(BtfKind::Void) || target.is(BtfKind::Int) || target.is_any_enum();
+        out.kind = plain ? Parameter::UntrustedMemory : Parameter::Untrusted;
+        if (!plain && !target.is_composite()) out.wrong = "no struct of the kernel's";
+        return only(arg_tag::kUntrusted);
+    }
+    if ((tags & arg_tag::kArena) != 0) {
+        out.kind = Parameter::Arena;
+        return only(arg_tag::kArena);
     }
     const auto size = btf.size_of(type.type());
     if (!size || *size == 0) {
-        out.unsupported = true;
-        return out;
+        out.wrong = "a type whose size cannot be determined";
+        return;
     }
     out.kind = Parameter::Memory;
     out.size = *size;
-    return out;
+    only(arg_tag::kNonnull);
+}
+
+// The program's own types name the kernel's.
+Cell Analyzer::parameter_object(const Parameter& wanted, uint8_t flags) {
+    return btf_object(wanted.type_name, flags);
+}
+
+bool Analyzer::pass_object(const Parameter& wanted, unsigned reg, const char* function) {
+    const Cell cell = st().reg(reg);
+    if (wanted.nullable && cell.is_scalar() && num(cell).is_const(0)) {
+        need(cell);
+        return true;
+    }
+    constexpr uint8_t kUnsafe = flag::kUntrusted | flag::kUser | flag::kPercpu;
+    KfuncType type;
+    type.name = wanted.type_name;
+    const bool object = cell.type == CellType::Btf || cell.type == CellType::Socket ||
+                        cell.type == CellType::SockCommon || cell.type == CellType::TcpSock;
+    if (!object || (cell.type == CellType::Btf && (cell.flags & kUnsafe) != 0) ||
+        !fits_object(cell, type, false))
+        return reject(ErrorCode::BadGlobalCall, "R%u is %s: %s() expects a pointer to %s", reg,
+                      name_of_cell(cell).c_str(), function, type.name.c_str());
+    if (cell.maybe_null() && !wanted.nullable)
+        return reject(ErrorCode::PossiblyNull, "R%u may be null: %s() needs it not to be", reg,
+                      function);
+    return check_constant_offset(cell, reg, "ptr_", true);
+}
+
+bool Analyzer::pass_dynptr(unsigned reg) {
+    const Cell cell = st().reg(reg);
+    if (cell.type == CellType::DynptrHandle) return true;
+    int off = 0;
+    if (cell.type != CellType::Stack)
+        return reject(ErrorCode::BadDynptr,
+                      "arg#%u expected pointer to stack or const struct bpf_dynptr: r%u is %s",
+                      reg - 1, reg, name_of_cell(cell).c_str());
+    if (!special_slot(cell, reg, "dynptr", off)) return false;
+    const Cell* slot = special_at(cell.object, off, Tag::Dynptr);
+    if (slot != nullptr && slot->type == CellType::DynptrSlot && slot->off == 0) return true;
+    return reject(ErrorCode::BadDynptr, "Expected an initialized dynptr as arg #%u", reg - 1);
 }
 
 bool Analyzer::is_context_name(std::string_view name) const {
@@ -62,6 +163,11 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
         return reject(ErrorCode::LockDiscipline,
                       "global function calls are not allowed while holding a "
                       "lock, use static function instead");
+    if (!may_sleep_here() && may_sleep(subprogram))
+        return reject(ErrorCode::SleepableContext,
+                      "global functions that may sleep are not allowed in a non-sleepable context: "
+                      "%s()",
+                      name.c_str());
     for (uint32_t i = 0; i < 5; ++i) {
         const unsigned reg = i + 1;
         const Parameter wanted = parameter(subprogram, i);
@@ -69,11 +175,9 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
             return reject(ErrorCode::BadGlobalCall,
                           "global function %s() doesn't have a BTF prototype", name.c_str());
         if (!wanted.present) break;
-        if (wanted.unsupported)
-            return unsupported(ErrorCode::UnsupportedFeature,
-                               "argument %u of global function %s() is of "
-                               "a kind that is not verified",
-                               reg, name.c_str());
+        if (wanted.wrong != nullptr)
+            return reject(ErrorCode::BadGlobalCall, "argument %u of global function %s() has %s",
+                          reg, name.c_str(), wanted.wrong);
         if (!read_reg(reg)) return false;
         const Cell cell = st().reg(reg);
         switch (wanted.kind) {
@@ -89,6 +193,19 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
                                   "arg#%u expects pointer to ctx, r%u is %s", i, reg,
                                   name_of_cell(cell).c_str());
                 if (!check_constant_offset(cell, reg, "ctx", false)) return false;
+                break;
+            case Parameter::Dynptr:
+                if (!pass_dynptr(reg)) return false;
+                break;
+            case Parameter::Trusted:
+                if (!pass_object(wanted, reg, name.c_str())) return false;
+                break;
+            case Parameter::Untrusted:
+            case Parameter::UntrustedMemory: break;  // read with care, whatever it is
+            case Parameter::Arena:
+                if (cell.type != CellType::Arena && !cell.is_scalar())
+                    return reject(ErrorCode::BadGlobalCall,
+                                  "R%u is not a pointer to arena or scalar.", reg);
                 break;
             case Parameter::Memory: {
                 const bool null = cell.is_scalar() && num(cell).is_const(0);
@@ -152,10 +269,25 @@ bool Analyzer::global_entry(uint32_t subprogram, State& state) {
     for (uint32_t i = 0; i < 5; ++i) {
         const Parameter wanted = parameter(subprogram, i);
         if (!wanted.present) break;
+        if (wanted.wrong != nullptr)
+            return reject(ErrorCode::BadGlobalCall, "argument %u of global function %s() has %s",
+                          i + 1, program_.subprograms[subprogram].name.c_str(), wanted.wrong);
         Cell& reg = frame.regs[i + 1];
         switch (wanted.kind) {
             case Parameter::Number: reg = unknown(); break;
             case Parameter::Context: reg = pointer(CellType::Context); break;
+            case Parameter::Dynptr:
+                reg = pointer(CellType::DynptrHandle, 0, dynptr_kind::kLocal);
+                break;
+            case Parameter::Trusted:
+                reg = parameter_object(wanted, flag::kTrusted);
+                if (wanted.nullable) reg.flags |= flag::kMaybeNull, reg.id = fresh_id();
+                break;
+            case Parameter::Untrusted: reg = parameter_object(wanted, flag::kUntrusted); break;
+            case Parameter::UntrustedMemory:
+                reg = pointer(CellType::Mem, flag::kReadOnly | flag::kUntrusted, object_index({}));
+                break;
+            case Parameter::Arena: reg = pointer(CellType::Arena); break;
             case Parameter::Memory:
                 reg = pointer(CellType::Mem, wanted.nonnull ? 0 : flag::kMaybeNull,
                               object_index({.size = wanted.size}));
@@ -166,8 +298,23 @@ bool Analyzer::global_entry(uint32_t subprogram, State& state) {
     return true;
 }
 
-// Whether a subprogram, or anything it calls, may move the packet's bounds.
-bool Analyzer::changes_packet(uint32_t subprogram) {
+// bpf_throw() ends in it: a global function of one number.
+bool Analyzer::wants_exception_callback() {
+    const auto subprogram = static_cast<uint32_t>(program_.exception_callback);
+    const Parameter first = parameter(subprogram, 0), second = parameter(subprogram, 1);
+    slot_ = program_.subprograms[subprogram].first;
+    if (!program_.subprograms[subprogram].is_global)
+        return reject(ErrorCode::BadCallback, "exception cb should be a global function");
+    if (!first.present || first.kind != Parameter::Number || first.wrong != nullptr ||
+        second.present)
+        return reject(ErrorCode::BadCallback, "exception cb only supports single integer argument");
+    global_state_[subprogram] = 1;
+    return true;
+}
+
+// Whether a subprogram, or anything it calls, has a slot for which `holds` does.
+template <class Predicate>
+bool Analyzer::reaches(uint32_t subprogram, Predicate holds) {
     std::vector<uint32_t> work{subprogram};
     std::vector<uint8_t> seen(program_.subprograms.size(), 0);
     seen[subprogram] = 1;
@@ -176,7 +323,7 @@ bool Analyzer::changes_packet(uint32_t subprogram) {
         work.pop_back();
         const Subprogram& sub = program_.subprograms[at];
         for (uint32_t slot = sub.first; slot < sub.first + sub.count; ++slot)
-            if (helper_changes_packet(slot)) return true;
+            if (holds(slot)) return true;
         for (const uint32_t callee : cfg_->subprograms()[at].callees)
             if (seen[callee] == 0) {
                 seen[callee] = 1;
@@ -184,6 +331,24 @@ bool Analyzer::changes_packet(uint32_t subprogram) {
             }
     }
     return false;
+}
+
+// It may move the packet's bounds.
+bool Analyzer::changes_packet(uint32_t subprogram) {
+    return reaches(subprogram, [this](uint32_t slot) { return helper_changes_packet(slot); });
+}
+
+bool Analyzer::may_sleep(uint32_t subprogram) {
+    return reaches(subprogram, [this](uint32_t slot) {
+        const Insn& insn = program_.insns[slot];
+        if (insn.kind != skep::Kind::Call) return false;
+        if (insn.pseudo_call() == PseudoCall::Kfunc) {
+            const Kfunc* kfunc = kfunc_at(slot).kfunc;
+            return kfunc != nullptr && kfunc->has(kfunc_flag::kSleepable);
+        }
+        const Helper* helper = find_helper(static_cast<uint32_t>(insn.imm), *program_.type);
+        return helper != nullptr && (helper->flags & helper_flag::kMaySleep) != 0;
+    });
 }
 
 }  // namespace skep::verifier

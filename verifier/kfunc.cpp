@@ -131,6 +131,13 @@ bool Analyzer::in_rcu_section() const {
     return current_.rcu_depth != 0 || current_.find_lock() != nullptr || !current_.in_sleepable;
 }
 
+bool Analyzer::may_sleep_here() const {
+    if (!current_.in_sleepable || current_.rcu_depth != 0 || current_.preempt_depth != 0)
+        return false;
+    return std::ranges::none_of(current_.holds,
+                                [](const Hold& h) { return h.kind == HoldKind::Irq; });
+}
+
 bool Analyzer::may_call_kfunc(const KfuncCall& call) {
     using namespace kfunc_flag;
     const Kfunc& kfunc = call.kfunc;
@@ -221,7 +228,7 @@ bool Analyzer::kfunc_effects(KfuncCall& call) {
                               call.ref.name.c_str());
             --st().preempt_depth;
             break;
-        case KfuncSpecial::Throw: return throws(call);
+        case KfuncSpecial::Throw: return throws();
         case KfuncSpecial::IrqSave:
             if (!save_irq(call)) return false;
             break;
@@ -273,15 +280,12 @@ bool Analyzer::leave_rcu() {
 }
 
 // The program ends here, with the cookie as its result unless it has an exception callback.
-bool Analyzer::throws(const KfuncCall&) {
+bool Analyzer::throws() {
     if (!check_holds_at_exit("bpf_throw", true)) return false;
     path_over_ = true;
-    if (exception_callback_ >= 0) return true;
+    if (program_.exception_callback >= 0 || verifying_global_) return true;
     own_reg(0) = st().reg(1);
-    const bool global = std::exchange(verifying_global_, false);
-    const bool ok = check_return_value();
-    verifying_global_ = global;
-    return ok;
+    return check_return_value();
 }
 
 bool Analyzer::start_kfunc_callback(KfuncCall& call) {

@@ -38,6 +38,7 @@ Memory memory_of(const Cell& cell) {
         case CellType::TpBuffer:
         case CellType::Buffer: return Memory::Buffer;
         case CellType::Mem:
+            if ((cell.flags & flag::kUntrusted) != 0) return Memory::Btf;
             return (cell.flags & flag::kRingbuf) != 0 ? Memory::Ringbuf : Memory::Mem;
         case CellType::Arena: return Memory::Arena;
         default: return Memory::Unknown;
@@ -301,7 +302,9 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
             if (store && (cell.flags & flag::kReadOnly) != 0)
                 return reject(ErrorCode::ReadOnlyMemory, "R%u cannot write into %s", reg,
                               name_of_cell(cell).c_str());
-            ok = check_region(cell, reg, at, size, objects_[cell.object].size, false, "memory");
+            // Memory that nothing is known of is read with care, anywhere.
+            ok = (cell.flags & flag::kUntrusted) != 0 ||
+                 check_region(cell, reg, at, size, objects_[cell.object].size, false, "memory");
             if (ok && out != nullptr) *out = loaded(size);
             break;
         case CellType::Context: ok = access_context(cell, reg, off, size, store, value, out); break;

@@ -159,16 +159,17 @@ bool Analyzer::spoil_special(unsigned frame, int off, Tag tag) {
     const Cell cell = st().chunk(frame, c)->cells[b / kGranule];
     const int first = slot - cell.off * 8;
     if (tag == Tag::Dynptr) {
-        // One of several over the same record may go.
-        if (cell.ref != 0 && dynptrs_of(cell.ref) <= 1)
+        if (cell.ref != 0)
             return reject(ErrorCode::BadDynptr, "cannot overwrite referenced dynptr at fp%d",
                           first);
         drop_special(frame, first, 2);
-        // Slices of it are no longer valid.
+        // Slices of it are no longer valid; those that are read-only, or a packet's, live by what
+        // they lie in, as in Linux.
         update_cells(
             st(),
             [&](const Cell& x) {
-                return x.type == CellType::Mem && x.ref == cell.id && x.ref != 0;
+                return x.type == CellType::Mem && x.ref == cell.id && x.ref != 0 &&
+                       (x.flags & ~flag::kMaybeNull) == 0;
             },
             [&](Cell& x) { x = dead_pointer(); });
         return true;
@@ -225,9 +226,13 @@ bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
     }
     // What a slice of it lives by: the reference, or the dynptr itself.
     call.result_ref = slot->ref != 0 ? slot->ref : slot->id;
-    if (call.helper->id == helper_id::kDynptrData &&
-        (slot->object == dynptr_kind::kSkb || slot->object == dynptr_kind::kXdp))
-        return reject(ErrorCode::BadDynptr, "bpf_dynptr_data on a packet's dynptr");
+    if (dynptr_kind::is_packet(slot->object)) {
+        // bpf_dynptr_data() of a packet is always null, but what it would give goes with the
+        // packet.
+        if (call.helper->id == helper_id::kDynptrData) call.result_flags |= flag::kPacketSlice;
+        call.changes_packet =
+            call.helper->id == helper_id::kDynptrWrite && slot->object != dynptr_kind::kXdp;
+    }
     return true;
 }
 

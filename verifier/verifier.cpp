@@ -154,9 +154,14 @@ CallReads Analyzer::call_reads(uint32_t slot) const {
     return reads;
 }
 
-bool Analyzer::helper_changes_packet(uint32_t slot) const {
+bool Analyzer::helper_changes_packet(uint32_t slot) {
     const Insn& insn = program_.insns[slot];
-    if (insn.kind != Kind::Call || insn.pseudo_call() != PseudoCall::Helper) return false;
+    if (insn.kind != Kind::Call) return false;
+    if (insn.pseudo_call() == PseudoCall::Kfunc) {
+        const Kfunc* kfunc = kfunc_at(slot).kfunc;
+        return kfunc != nullptr && kfunc->has(kfunc_flag::kChangesPacket);
+    }
+    if (insn.pseudo_call() != PseudoCall::Helper) return false;
     const Helper* helper = helper_with(static_cast<uint32_t>(insn.imm));
     // A tail call's target may do anything to the packet.
     return helper != nullptr &&

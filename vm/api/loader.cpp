@@ -108,6 +108,7 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
         const Helper* own = state_.host_helper(id);
         return own != nullptr ? own : find_helper(id, *type);
     };
+    binding.host_kfunc = [this](std::string_view name) { return state_.host_kfunc(name); };
     SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
     if (types_ != nullptr &&
         (names_kernel_objects(*body->source) || loads_kernel_objects(*body->owned_image)))
@@ -138,6 +139,7 @@ Result<std::shared_ptr<Image>> Loader::bind(ProgramBody& body, Binding binding) 
     options.policy = state_.options.policy;
     options.kernel_btf = types_;
     options.host_helper = [this](uint32_t number) { return state_.host_helper(number); };
+    options.host_kfunc = binding.host_kfunc;
     Analysis analysis;
     const uint64_t start = os::monotonic_ns();
     VerifiedProgram verified = analyze(body.source, options, analysis);

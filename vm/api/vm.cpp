@@ -73,6 +73,26 @@ Result<void> Vm::add(const Helper& helper) {
     });
 }
 
+Result<void> Vm::add_kfunc(const Helper& function) {
+    return guarded([&]() -> Result<void> {
+        if (function.name.empty() || function.thunk == nullptr)
+            return fail(ErrorCode::InvalidArgument,
+                        "a kernel function needs a name and a function");
+        VmState& state = *impl_->state;
+        const std::lock_guard lock(state.mutex);
+        if (state.host_kfunc(function.name) != nullptr)
+            return fail(ErrorCode::InvalidArgument,
+                        "kernel function " + std::string(function.name) + " is registered already");
+        auto held = std::make_unique<VmState::HostHelper>(function, std::string(function.name),
+                                                          std::string(function.summary));
+        held->helper.id = 0;
+        held->helper.name = held->name;
+        held->helper.summary = held->summary;
+        state.kfuncs.push_back(std::move(held));
+        return {};
+    });
+}
+
 Result<LoadedProgram> Vm::load(const Object& object, std::string_view program) {
     return guarded([&]() -> Result<LoadedProgram> {
         const std::lock_guard lock(impl_->state->mutex);

@@ -84,4 +84,11 @@ const Helper* VmState::host_helper(uint32_t id) const {
     return nullptr;
 }
 
+const Helper* VmState::host_kfunc(std::string_view name) const {
+    for (const auto& held : kfuncs) {
+        if (held->helper.name == name) return &held->helper;
+    }
+    return nullptr;
+}
+
 }  // namespace skep

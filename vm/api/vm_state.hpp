@@ -64,6 +64,7 @@ struct VmState {
     RunArea* area(unsigned slot, unsigned depth) noexcept;
     std::shared_ptr<Map> map_handle(const Map* map) const;
     const Helper* host_helper(uint32_t id) const;
+    const Helper* host_kfunc(std::string_view name) const;
 #ifdef SKEP_HAS_JIT
     Result<std::shared_ptr<const Code>> native_code(const Image& image);
 #endif
@@ -82,6 +83,7 @@ struct VmState {
     std::unordered_map<std::string, std::shared_ptr<Map>> pinned;  // by name
     uint64_t map_bytes = 0;                                        // reserved so far
     std::vector<std::unique_ptr<HostHelper>> helpers;
+    std::vector<std::unique_ptr<HostHelper>> kfuncs;
     std::unordered_map<uint32_t, std::weak_ptr<const ProgramBody>> programs;
     uint32_t next_program = 1;
     // The system's types, asked of the host once, and the synthetic objects by the types that they

@@ -198,6 +198,7 @@ struct LinkedSlots {
     std::vector<SourceLine> lines;
     std::map<uint32_t, ExternRef> externs;
     std::map<uint32_t, std::string> poisoned;
+    int32_t exception_callback = -1;  // index into subprograms
 };
 Result<LinkedSlots> link_slots(const Object::Impl& object, size_t program);
 

@@ -31,10 +31,18 @@ public:
 
     Result<LinkedSlots> run(uint32_t entry) {
         SKEP_CHECK(append(entry));
+        SKEP_CHECK(append_callees(0));
+        SKEP_CHECK(append_exception_callback(entry));
+        return std::move(out_);
+    }
+
+private:
+    // The functions that the one at `first`, the last that was appended, reaches.
+    Result<void> append_callees(uint32_t first_slot) {
         struct Frame {
             uint32_t slot, end;
         };
-        std::vector<Frame> frames = {{0, size()}};
+        std::vector<Frame> frames = {{first_slot, size()}};
         while (!frames.empty()) {
             Frame& top = frames.back();
             if (top.slot == top.end) {
@@ -51,10 +59,39 @@ public:
             }
             out_.slots[at].imm = place_of_[callee] - static_cast<int32_t>(at) - 1;
         }
-        return std::move(out_);
+        return {};
     }
 
-private:
+    // The function that a tag of the entry names, which nothing calls: libbpf puts it last.
+    Result<void> append_exception_callback(uint32_t entry) {
+        constexpr std::string_view kTag = "exception_callback:";
+        const ObjectCode& f = o_.functions[entry];
+        if (o_.btf == nullptr || f.btf_func == 0) return {};
+        for (const BtfDeclTag& tag : o_.btf->decl_tags(f.btf_func)) {
+            if (tag.component != -1 || !tag.value.starts_with(kTag)) continue;
+            const std::string_view name = tag.value.substr(kTag.size());
+            const auto wrong = [&](std::string_view what) {
+                return bad(f, f.first,
+                           "exception callback '" + std::string(name) + "' " + std::string(what),
+                           ErrorCode::BadSymbol);
+            };
+            if (out_.exception_callback >= 0) return wrong("is the second one of the program");
+            const auto found = std::ranges::find_if(o_.functions, [&](const ObjectCode& code) {
+                return code.name == name && is_global(code);
+            });
+            if (found == o_.functions.end()) return wrong("is no global function");
+            const auto index = static_cast<uint32_t>(found - o_.functions.begin());
+            if (place_of_[index] < 0) {
+                const uint32_t first = size();
+                SKEP_CHECK(append(index));
+                SKEP_CHECK(append_callees(first));
+            }
+            for (size_t i = 0; i < source_.size(); ++i)
+                if (source_[i] == index) out_.exception_callback = static_cast<int32_t>(i);
+        }
+        return {};
+    }
+
     uint32_t size() const { return static_cast<uint32_t>(out_.slots.size()); }
     const ObjectCode& code_at(uint32_t slot) const {  // the function that `slot` was copied from
         const auto it =
@@ -386,6 +423,7 @@ Result<Program> Object::link(size_t index) const {
     program.sleepable = p.sleepable;
     program.gpl_compatible = gpl_compatible();
     program.subprograms = std::move(linked.subprograms);
+    program.exception_callback = linked.exception_callback;
     program.maps = o.frozen_maps;
     program.externs = std::move(linked.externs);
     program.poisoned = std::move(linked.poisoned);

@@ -435,7 +435,8 @@ Result<void> CfgBuilder::order_calls() {
             index[sub] = low[sub] = ++counter;
             open.push_back(sub);
             is_open[sub] = true;
-            subs[sub].is_reachable = root == 0;
+            subs[sub].is_reachable =
+                root == 0 || static_cast<int64_t>(root) == program_.exception_callback;
         };
         enter(root);
         while (!path.empty()) {

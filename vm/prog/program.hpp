@@ -59,6 +59,7 @@ struct Program {
 
     std::vector<Insn> insns;              // by slot
     std::vector<Subprogram> subprograms;  // [0] is the entry; sorted by first, no gaps
+    int32_t exception_callback = -1;      // the subprogram that bpf_throw() ends in, -1 = none
     // Imm64 MapFd/MapValue: the low half of `imm` indexes this; MapValue's high half is the offset.
     std::vector<std::shared_ptr<const MapDef>> maps;
     std::map<uint32_t, ExternRef> externs;     // by slot of the Call or Imm64

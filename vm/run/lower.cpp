@@ -220,25 +220,35 @@ private:
         return {};
     }
 
-    // What runs the kernel function that a slot names; null if nothing does.
-    const Helper* kfunc_of(const std::string& name) const {
-        if (binding_.host_kfunc)
-            if (const Helper* own = binding_.host_kfunc(name); own != nullptr) return own;
+    // What runs the kernel function that a slot names, and null where nothing does: only names lead
+    // to it. `allowed`: programs of this type may call it; its arguments are this type's too.
+    const Helper* kfunc_of(uint32_t index, bool& allowed) const {
+        allowed = true;
+        const auto external = program_->externs.find(index);
+        if (external == program_->externs.end()) return nullptr;
+        const std::string_view name = essential_name(external->second.name);
+        const ProgType& type = *program_->type;
+        if (binding_.host_kfunc) {
+            if (const Helper* own = binding_.host_kfunc(name); own != nullptr) {
+                allowed = helper_allowed(*own, type, program_->attach_type);
+                return own;
+            }
+        }
         const Kfunc* known = find_kfunc(name);
-        return known == nullptr ? nullptr : known->run;
+        if (known == nullptr) return nullptr;
+        allowed = kfunc_allowed(*known, type, program_->attach_type);
+        return known->run;
     }
 
-    // The verifier knows the function by the target's BTF too; only names lead to what runs.
     void lower_kfunc_call(uint32_t index, ImageSlot& out) {
-        const auto external = program_->externs.find(index);
-        const Helper* helper = external == program_->externs.end()
-                                   ? nullptr
-                                   : kfunc_of(std::string(essential_name(external->second.name)));
-        if (helper == nullptr) {
+        bool allowed = true;
+        const Helper* helper = kfunc_of(index, allowed);
+        if (helper == nullptr)
             out.trap = TrapCode::Unsupported;
-            return;
-        }
-        out.bound = address_of(helper);
+        else if (!allowed)
+            out.trap = TrapCode::BadHelper;
+        else
+            out.bound = address_of(helper);
     }
 
     Result<void> lower_imm64(uint32_t index, ImageSlot& out) {
@@ -268,7 +278,7 @@ private:
         const Btf* btf = binding_.kernel_btf.get();
         const std::string name = external == program_->externs.end() ? "" : external->second.name;
         // A function's address is only good for a test.
-        if (!name.empty() && kfunc_of(std::string(essential_name(name))) != nullptr) {
+        if (bool allowed = true; kfunc_of(index, allowed) != nullptr) {
             out.bound = guest_address(region::kFunction, UINT32_MAX);
             return {};
         }

@@ -75,6 +75,7 @@ void RunArea::bind(const Image& new_image) noexcept {
     maps = new_image.map_pointers;
     layout = new_image.program->type->ctx;
     attach_type = new_image.program->attach_type;
+    packet_writable = new_image.program->type->packet_writable;
     sandbox = new_image.form == Form::Sandbox;
     region_count = region::kFirstMap + static_cast<uint32_t>(new_image.map_regions.size());
     if (!sandbox || (regions_of != 0 && regions_of == new_image.program_id)) return;
@@ -162,7 +163,7 @@ void set_context(RunArea& area, const RunStart& start) noexcept {
 }
 
 // What a sandboxed run can address besides its maps.
-void set_regions(RunArea& area, const ProgType& type) noexcept {
+void set_regions(RunArea& area) noexcept {
     // What an earlier run of the slot saw of inner maps is not this one's to see.
     for (; area.dynamic_count != 0; --area.dynamic_count)
         area.table[region::kFirstDynamic + area.dynamic_count - 1] = {};
@@ -174,7 +175,6 @@ void set_regions(RunArea& area, const ProgType& type) noexcept {
     area.rows[region::kPacket] = {};
     if (area.packet == nullptr) return;
     packet.kind = static_cast<uint32_t>(RegionKind::Memory);
-    area.packet_writable = type.packet_writable;
     area.packet_changed();
 }
 
@@ -226,6 +226,25 @@ uint64_t run_by_code(RunArea& area, const RunStart& start) noexcept {
     return 0;
 }
 
+// What bpf_throw() leads to, with all frames gone: the exception callback of the program that
+// threw, whose result is the run's, or the cookie itself.
+[[gnu::cold]] uint64_t catch_exception(RunArea& area, const Image& entered) noexcept {
+    const Image& image = area.trap_slot == kNoTrapSlot ? entered : *area.trap_image;
+    area.trap = TrapCode::None;
+    area.trap_slot = kNoTrapSlot;
+    area.tail_target = nullptr;
+    const int32_t callback = image.program->exception_callback;
+    if (callback < 0) return area.thrown;
+    area.frame_bottom = area.stack + kStackSize;
+    area.stack_top = 0;
+    area.open_frames = area.nesting = area.depth = 0;
+    area.bind(image);
+    const uint64_t args[5] = {area.thrown};
+    const CallResult result = image.code->enter(area, static_cast<uint32_t>(callback), args);
+    area.release_all();
+    return result.r0;
+}
+
 }  // namespace
 
 uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
@@ -249,15 +268,17 @@ uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
     area.frame_bottom = area.stack + kStackSize;
     if (!area.is_bound(*start.image)) area.bind(*start.image);
     set_context(area, start);
-    if (area.sandbox) set_regions(area, *start.image->program->type);
+    if (area.sandbox) set_regions(area);
 
     const Code::Entry entry = start.code->direct_entry();
     const uint64_t r0 =
         entry != nullptr ? run_directly(area, start, entry) : run_by_code(area, start);
     if (area.ledger_count != 0) area.release_all();
-    if (area.trap != TrapCode::None) [[unlikely]]
-        return settle_trap(area, *start.image);
-    return r0;
+    if (area.trap == TrapCode::None) [[likely]]
+        return r0;
+    uint64_t caught = 0;
+    if (area.trap == TrapCode::Thrown) caught = catch_exception(area, *start.image);
+    return area.trap == TrapCode::None ? caught : settle_trap(area, *start.image);
 }
 
 }  // namespace skep

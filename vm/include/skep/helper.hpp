@@ -300,6 +300,7 @@ struct DynptrArg {
     std::byte* dynptr;
 };
 using AnyDynptr = DynptrArg<0>;
+using NewDynptr = DynptrArg<arg_flag::kWrite | arg_flag::kUninit>;
 using NewLocalDynptr = DynptrArg<arg_flag::kWrite | arg_flag::kUninit | arg_flag::kLocalDynptr>;
 using NewRingbufDynptr = DynptrArg<arg_flag::kWrite | arg_flag::kUninit | arg_flag::kRingbufDynptr>;
 using ReleasedRingbufDynptr = DynptrArg<arg_flag::kRelease | arg_flag::kRingbufDynptr>;
@@ -630,6 +631,13 @@ template <auto kFunction>
 constexpr Helper make_helper(uint32_t id, std::string_view name, uint64_t types = kAllProgramTypes,
                              uint32_t flags = 0, std::string_view summary = {}) {
     return {id, name, kProtoOf<kFunction>, &detail::thunk<kFunction>, types, flags, summary};
+}
+
+// A function that programs call by name (Vm::add_kfunc).
+template <auto kFunction>
+constexpr Helper make_kfunc(std::string_view name, uint64_t types = kAllProgramTypes,
+                            uint32_t flags = 0, std::string_view summary = {}) {
+    return make_helper<kFunction>(0, name, types, flags, summary);
 }
 
 }  // namespace skep

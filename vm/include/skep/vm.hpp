@@ -139,6 +139,11 @@ public:
     // Registers a helper of the host's under its number (make_helper<&f>(1000, "name")).
     Result<void> add(const Helper& helper);
 
+    // Registers a kernel function of the host's own, which programs declare as
+    // `extern int name(...) __ksym;` and call by `function.name` (make_kfunc<&f>("name")). It comes
+    // before one of Linux's with that name. Error: no name or function, or the name is taken.
+    Result<void> add_kfunc(const Helper& function);
+
     // Makes the object's maps (once per object), links, verifies (mode verified), lowers, compiles.
     // The Error of a refused program names slot and source line.
     Result<LoadedProgram> load(const Object& object, std::string_view program);
