@@ -74,10 +74,9 @@ int64_t push_ip(Skb& skb, const std::byte* header, uint64_t length) {
     std::byte* pushed = skb.bytes(0, length);
     std::memcpy(pushed, header, length);
     if (version == 4) {
-        // The checksum is made here, whatever the program wrote.
+        // The checksum is made here, over what the program wrote in its place too, as Linux does.
         constexpr uint32_t kCheck = 10;
         const size_t own = (byte_at(header, 0) & 15) * 4;
-        std::memset(pushed + kCheck, 0, 2);
         const auto check =
             static_cast<uint16_t>(~checksum::fold(checksum::partial({pushed, own}, 0)));
         std::memcpy(pushed + kCheck, &check, 2);
