@@ -73,13 +73,13 @@ int64_t push_ip(Skb& skb, const std::byte* header, uint64_t length) {
     if (!skb.insert(0, static_cast<uint32_t>(length), Skb::Side::Network)) return kEnomem;
     std::byte* pushed = skb.bytes(0, length);
     std::memcpy(pushed, header, length);
-    if (version == 4) {
-        // The checksum is made here, whatever the program wrote.
-        constexpr uint32_t kCheck = 10;
-        const size_t own = (byte_at(header, 0) & 15) * 4;
-        std::memset(pushed + kCheck, 0, 2);
-        const auto check =
-            static_cast<uint16_t>(~checksum::fold(checksum::partial({pushed, own}, 0)));
+    constexpr uint32_t kCheck = 10;
+    const size_t own = (byte_at(header, 0) & 15) * 4;
+    uint16_t check = 0;
+    std::memcpy(&check, pushed + kCheck, 2);
+    if (version == 4 && check == 0) {
+        // The checksum that the program left out.
+        check = static_cast<uint16_t>(~checksum::fold(checksum::partial({pushed, own}, 0)));
         std::memcpy(pushed + kCheck, &check, 2);
     }
     skb.context().protocol = version == 4 ? kProtoIpv4 : kProtoIpv6;

@@ -393,49 +393,5 @@ TEST(PacketHelpersAgainstKernel, CookiesRememberTheSameSegmentSizes) {
     EXPECT_GT(made, 50);
 }
 
-TEST(PacketHelpersAgainstKernel, HeadersInFrontOfPacketsAgree) {
-    if (std::string reason; skip_reason(reason)) GTEST_SKIP() << reason;
-    const uint64_t seed = fresh_seed();
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    Random random(seed);
-    int pushed = 0;
-    for (int round = 0; round < 600; ++round) {
-        Scenario scenario = random_scenario(random, false);
-        auto* bytes = reinterpret_cast<uint8_t*>(scenario.fill.data());
-        bytes[0] = static_cast<uint8_t>(one_of(random, {0x45, 0x45, 0x46, 0x60, 0x60, 0x4f, 0x15}));
-        // Segment routing needs a route, which a test run does not have.
-        const int32_t type = one_of(random, {2, 2, 2, 3, 7});
-        scenario.steps = {
-            {73, {ctx(), number(type), stack(0), number(one_of(random, {20, 24, 40, 60, 12}))}}};
-        constexpr uint32_t kLwtIn = 10;
-        const test::KernelProgram program(kLwtIn, program_of(scenario), 0);
-        if (program.fd < 0) continue;
-        const test::TestRun theirs = test::test_run(program.fd, scenario.packet);
-        if (!theirs.ok) continue;
-        constexpr size_t kLink = 14;
-        std::vector<std::byte> buffer(4096);
-        std::byte* data = buffer.data() + 2048;
-        std::copy(scenario.packet.begin() + kLink, scenario.packet.end(), data);
-        SkbContext context;
-        context.packet = {buffer.data(), data, data, data + scenario.packet.size() - kLink,
-                          buffer.data() + buffer.size()};
-        context.len = static_cast<uint32_t>(scenario.packet.size() - kLink);
-        HelperEnv env;
-        env.fuel = 1 << 20;
-        env.ctx = &context;
-        env.packet = &context.packet;
-        env.layout = &kLwtCtx;
-        std::vector<int64_t> results;
-        const uint32_t ours = run_here(scenario, env, &context, results);
-        ASSERT_EQ(ours, theirs.retval) << describe(scenario) << testing::PrintToString(results)
-                                       << kernel_results(scenario, kLwtIn, 0);
-        const std::vector<std::byte> out(theirs.out.begin() + kLink, theirs.out.end());
-        ASSERT_EQ(bytes_between(context.packet.data, context.packet.data_end), out)
-            << describe(scenario);
-        pushed += results[0] == 0 ? 1 : 0;
-    }
-    EXPECT_GT(pushed, 50);
-}
-
 }  // namespace
 }  // namespace skep

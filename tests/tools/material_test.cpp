@@ -18,13 +18,14 @@ namespace {
 
 // Calls that only a kernel can answer, by helper number.
 const std::set<int64_t> kKernelOnly = {
-    76,             // lwt_seg6_action: routes a packet
-    77,  78,  92,   // rc_*: reports remote-control keys to an input device
-    116,            // tcp_send_ack
-    159,            // bprm_opts_set
-    161, 193,       // ima_*: the kernel's measurements
-    162,            // sock_from_file
-    166, 167, 168,  // sys_bpf, btf_find_by_name_kind, sys_close
+    76,                  // lwt_seg6_action: routes a packet
+    77,  78,  92,        // rc_*: reports remote-control keys to an input device
+    116,                 // tcp_send_ack
+    159,                 // bprm_opts_set
+    161, 193,            // ima_*: the kernel's measurements
+    162,                 // sock_from_file
+    166, 167, 168,       // sys_bpf, btf_find_by_name_kind, sys_close
+    169, 170, 171, 172,  // bpf_timer_*: no wheel yet
 };
 
 OpenOptions options() {
