@@ -76,7 +76,6 @@ bool contains(const Known& known, uint64_t x, const Concrete& run) {
             // Pointers of one base may have been let move together (Subsumption::packet): what is
             // claimed is that `object` bytes from the base on are inside of the packet.
             const uint64_t base = x - static_cast<uint64_t>(int64_t{known.off}) - Concrete::kPacket;
-            if (static_cast<int64_t>(base) + known.off < 0) return false;
             const int64_t end = static_cast<int64_t>(base) + known.object;
             return known.object == 0 || end <= static_cast<int64_t>(run.packet.size());
         }
