@@ -33,12 +33,21 @@ void Translator<M>::load_fuel() {
         m_.load(Width::Dw, false, plan_.fuel_register(), env(&HelperEnv::fuel));
 }
 
+// Slots first..end-1 are proven dead and nothing names them.
+template <MacroAssembler M>
+bool Translator<M>::makes_no_code(uint32_t first, uint32_t end) const {
+    for (uint32_t i = first; i < end; ++i) {
+        if (!at(i).dead || plan_.is_target(i) || labels_[i] != kNoLabel) return false;
+    }
+    return true;
+}
+
 template <MacroAssembler M>
 void Translator<M>::emit_jump(uint32_t slot) {
     const ImageSlot& s = at(slot);
     const auto target = static_cast<uint32_t>(s.insn.target);
     if (s.charge) charge(slot);
-    if (target == slot + 1) return;
+    if (target > slot && makes_no_code(slot + 1, target)) return;
     m_.jump(label_of(target), is_near(slot, target));
 }
 

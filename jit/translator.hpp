@@ -197,6 +197,7 @@ private:
     void charge(uint32_t slot);
     void charge_always(uint32_t slot);
     void emit_jump(uint32_t slot);
+    bool makes_no_code(uint32_t first, uint32_t end) const;
     uint32_t emit_branch(uint32_t slot);  // returns the next slot
     bool inverts(uint32_t slot) const;
     // Jumps to the label if the branch at `slot` is taken, or if it is not.

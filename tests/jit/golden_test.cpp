@@ -52,8 +52,9 @@ constexpr Golden kGolden[] = {
      "lea rax, [rdi+rsi]", "add x7, x0, x1"},
 };
 
-std::string body(std::string_view program, jit::Target target) {
-    auto image = lower_unchecked(program_of(program), nullptr, {.fuel = false});
+std::string body(std::string_view program, jit::Target target,
+                 std::shared_ptr<const Facts> facts = nullptr) {
+    auto image = lower_unchecked(program_of(program), std::move(facts), {.fuel = false});
     if (!image) return image.error().to_string();
     auto listing = jit::assemble(**image, target, {.bmi2 = true, .movbe = true, .lse = true});
     if (!listing) return listing.error().to_string();
@@ -77,6 +78,22 @@ TEST(GoldenCode, IsWhatItWas) {
         EXPECT_EQ(body(g.program, jit::Target::X64), g.x64) << g.name;
         EXPECT_EQ(body(g.program, jit::Target::A64), g.a64) << g.name;
     }
+}
+
+TEST(GoldenCode, DecidedBranchesAndWhatTheySkipMakeNone) {
+    constexpr std::string_view kProgram =
+        "r0 = r2\nif r2 > 5 goto +2\nr0 *= 3\nr0 += r1\nif r0 == 9 goto +1\nr0 ^= r1\nexit";
+    auto facts = std::make_shared<Facts>();
+    facts->complete = true;
+    facts->slots.resize(7);
+    facts->slots[1].branch = BranchFact::Always;
+    facts->slots[2].reachable = facts->slots[3].reachable = false;
+    facts->slots[4].branch = BranchFact::Never;
+    const auto contains = [&](jit::Target target, std::string_view code) {
+        return body(kProgram, target, facts).find(code) != std::string::npos;
+    };
+    EXPECT_TRUE(contains(jit::Target::X64, "| mov rax, rsi | xor rax, rdi |"));
+    EXPECT_TRUE(contains(jit::Target::A64, "| mov x7, x1 | eor x7, x7, x0 |"));
 }
 
 }  // namespace
