@@ -3,20 +3,20 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "bench/call_maps.hpp"
+#include "bench/kernel_load.hpp"
 #include "tests/support/kernel_bpf.hpp"
 #include "vm/base/try.hpp"
-#include "vm/isa/codec.hpp"
 
 namespace skep::bench {
 namespace {
 
 using test::bpf;
 
-constexpr uint32_t kXdp = 6;
 constexpr RawInsn kSetR2{0xb7, 2, 0, static_cast<int32_t>(kMemoryBytes)};
 
 union bpf_attr zeroed() {
@@ -25,40 +25,13 @@ union bpf_attr zeroed() {
     return attr;
 }
 
-// One BPF_PROG_TEST_RUN of `repeat` runs; nanoseconds per run as the kernel counts them.
-bool test_run(int fd, uint32_t repeat, uint32_t& retval, double& ns) {
-    std::byte packet[64] = {};
-    auto attr = zeroed();
-    attr.test.prog_fd = static_cast<uint32_t>(fd);
-    attr.test.data_in = reinterpret_cast<uintptr_t>(packet);
-    attr.test.data_size_in = sizeof(packet);
-    attr.test.repeat = repeat;
-    if (bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr)) != 0) return false;
-    retval = attr.test.retval;
-    ns = attr.test.duration;
-    return true;
-}
-
-// What the kernel reports for a program that does nothing: the cost of test_run itself.
-double empty_run_ns() {
-    const RawInsn insns[] = {{0xb7, 0, 0, 0}, {0x95, 0, 0, 0}};
-    const test::KernelProgram program(kXdp, insns);
-    std::vector<double> samples;
-    for (int i = 0; i < 15; ++i) {
-        uint32_t retval = 0;
-        double ns = 0;
-        if (program.fd < 0 || !test_run(program.fd, 5000, retval, ns)) return 0;
-        samples.push_back(ns);
-    }
-    return *std::min_element(samples.begin(), samples.end());
-}
+constexpr std::byte kPacket[64] = {};
 
 class KernelRunner final : public Runner {
 public:
     ~KernelRunner() override {
         if (value_ != MAP_FAILED) ::munmap(value_, kMemoryBytes);
         if (map_ >= 0) ::close(map_);
-        for (const int fd : maps_) ::close(fd);
     }
 
     Result<void> load(const Kernel& kernel) {
@@ -83,7 +56,7 @@ public:
         if (value_ != MAP_FAILED) std::memcpy(value_, memory.data(), kMemoryBytes);
         uint32_t retval = 0;
         double ns = 0;
-        if (!test_run(program_->fd, 1, retval, ns))
+        if (!test_run(fd(), kPacket, 1, retval, ns))
             return fail(ErrorCode::Os, std::strerror(errno));
         if (value_ != MAP_FAILED) std::memcpy(memory.data(), value_, kMemoryBytes);
         return retval;
@@ -92,28 +65,28 @@ public:
     bool short_result() const override { return true; }
 
     double timed_run_ns() override {
-        static const double fixed = empty_run_ns();
+        static const double fixed = empty_test_run_ns();
         uint32_t retval = 0;
         double ns = 0;
         if (repeat_ == 0) {
-            if (!test_run(program_->fd, 100, retval, ns)) return 0;
+            if (!test_run(fd(), kPacket, 100, retval, ns)) return 0;
             // The kernel's clock also counts other processes' time: samples much shorter than a
-            // time slice, the best of some.
+            // time slice, the middle one of some.
             constexpr double kSampleNs = 2e5;
             repeat_ = static_cast<uint32_t>(std::clamp(kSampleNs / std::max(ns, 1.0), 10., 1e4));
         }
-        double best = 0;
-        for (int i = 0; i < 7; ++i) {
-            if (!test_run(program_->fd, repeat_, retval, ns)) return 0;
-            best = i == 0 ? ns : std::min(best, ns);
+        double samples[7] = {};
+        for (double& sample : samples) {
+            if (!test_run(fd(), kPacket, repeat_, retval, sample)) return 0;
         }
-        return std::max(best - fixed, 0.1);
+        std::sort(std::begin(samples), std::end(samples));
+        return std::max(samples[std::size(samples) / 2] - fixed, 0.1);
     }
     Code code() const override {
         struct bpf_prog_info info;
         std::memset(&info, 0, sizeof(info));
         auto attr = zeroed();
-        attr.info.bpf_fd = static_cast<uint32_t>(program_->fd);
+        attr.info.bpf_fd = static_cast<uint32_t>(fd());
         attr.info.info_len = sizeof(info);
         attr.info.info = reinterpret_cast<uintptr_t>(&info);
         if (bpf(BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) != 0) return {};
@@ -124,32 +97,19 @@ private:
     // The object's program, with its maps as the kernel's.
     Result<void> load_object(const Kernel& kernel) {
         SKEP_TRY(const auto program, linked_program(kernel));
-        for (const auto& def : program->maps) {
-            SKEP_TRY(const int fd, filled_kernel_map(*def));
-            maps_.push_back(fd);
-        }
-        std::vector<RawInsn> insns;
-        for (uint32_t slot = 0; slot < program->insns.size(); ++slot) {
-            const Insn& insn = program->insns[slot];
-            RawInsn raw = encode(insn, slot);
-            if (insn.kind == Kind::Imm64 && insn.pseudo_imm() != PseudoImm::Value) {
-                if (insn.pseudo_imm() == PseudoImm::Func)
-                    return fail(ErrorCode::Os, "the kernel wants types for callbacks");
-                raw.regs = static_cast<uint8_t>(insn.dst | 1 << 4);
-                raw.imm = maps_[static_cast<uint32_t>(insn.imm)];
-            }
-            insns.push_back(raw);
-        }
-        return load_program(insns);
+        SKEP_TRY(auto object, KernelObject::load(*program, filled_kernel_map));
+        object_.emplace(std::move(object));
+        return {};
     }
+    int fd() const { return object_ ? object_->program() : program_->fd; }
     Result<void> load_program(std::span<const RawInsn> insns) {
-        program_ = std::make_unique<test::KernelProgram>(kXdp, insns, 0, 0, false);
+        program_ = std::make_unique<test::KernelProgram>(kXdpProgram, insns, 0, 0, false);
         if (program_->fd >= 0) return {};
         return fail(ErrorCode::Os,
                     std::string("the kernel refused it: ") + std::strerror(program_->error));
     }
 
-    std::vector<int> maps_;
+    std::optional<KernelObject> object_;
     int map_ = -1;
     void* value_ = MAP_FAILED;
     uint32_t repeat_ = 0;

@@ -95,7 +95,10 @@ void Expectations::step(uint32_t slot, State& state) {
             break;
         case Kind::Call:
         case Kind::LoadPacket:
-        case Kind::CallLocal: step_call(s, state); break;
+        case Kind::CallLocal:
+            if (i.kind == Kind::Call && (state[1] & kHandle) != 0) slots_[slot] = state[1];
+            step_call(s, state);
+            break;
         case Kind::AddrSpaceCast: state[i.dst] = kUnknown; break;
         case Kind::Imm64High:
         case Kind::Exit: break;

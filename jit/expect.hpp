@@ -26,6 +26,12 @@ public:
     // The number of the region that the access at `slot` probably lies in, or kUnknown.
     uint16_t region(uint32_t slot) const { return slots_.empty() ? kUnknown : slots_[slot]; }
 
+    // The index of the map that the helper call at `slot` probably gets in r1, or -1.
+    int map_of_call(uint32_t slot) const {
+        const uint16_t region = slots_.empty() ? kUnknown : slots_[slot];
+        return region == kUnknown || (region & kHandle) == 0 ? -1 : region & ~kHandle;
+    }
+
 private:
     // A register that holds a map's handle, which no access may use: kHandle + map index.
     static constexpr uint16_t kHandle = 0x8000;

@@ -47,7 +47,8 @@ struct Listing {
     std::vector<std::byte> bytes;
     std::vector<CodePosition> positions;
     // One native instruction per line, as the assembler that emitted it writes it, with its bytes
-    // as a comment; labels; and before the code of a slot a line "@SLOT".
+    // as a comment; labels; before the code of a slot a line "@SLOT"; "@4294967295" (kNoSlot)
+    // behind the last function.
     std::string text;
 };
 Result<Listing> assemble(const Image& image, Target target, const Features& features = {});

@@ -98,8 +98,14 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.function_entry(mask);
     m.function_return(mask);
     m.call_label(l);
-    m.ret();             // of a routine that saved nothing
-    m.call_function(f);  // C++ function in the ABI; clobbers r0..r5 and the temporaries
+    // A counted loop whose state (round, count, context) lies on the native stack, so that it
+    // nests.
+    m.push_loop(r, r);      // 32-bit count, context; round 0
+    m.loop_round(r, r, l);  // round and context; to the label if all rounds are done
+    m.loop_next();          // keeps r0
+    m.pop_loop(r);          // r = rounds begun
+    m.ret();                // of a routine that saved nothing
+    m.call_function(f);     // C++ function in the ABI; clobbers r0..r5 and the temporaries
     // A routine that calls u64 f(kTmp0, kTmp1, kTmp2, environment) with r0..r5 preserved; its
     // result is in kTmp0. Reached by call_label.
     m.gate(f);

@@ -158,6 +158,31 @@ void MasmA64::function_return(uint16_t saved) {
 }
 
 void MasmA64::call_label(LabelId id) { assembler_.bl(label(id)); }
+// [sp] round, [sp + 8] count, [sp + 16] context.
+void MasmA64::push_loop(Reg count, Reg context) {
+    assembler_.str(gp(Width::Dw, context), a64::ptr_pre(a64::sp, -16));
+    assembler_.mov(kScratch0.w(), gp(Width::W, count));
+    assembler_.stp(a64::xzr, kScratch0, a64::ptr_pre(a64::sp, -16));
+}
+
+void MasmA64::loop_round(Reg round, Reg context, LabelId done) {
+    assembler_.ldp(gp(Width::Dw, round), kScratch0, a64::ptr(a64::sp));
+    assembler_.cmp(gp(Width::Dw, round), kScratch0);
+    jump_if(CondCode::kHS, done, false);
+    assembler_.ldr(gp(Width::Dw, context), a64::ptr(a64::sp, 16));
+}
+
+void MasmA64::loop_next() {
+    assembler_.ldr(kScratch0, a64::ptr(a64::sp));
+    assembler_.add(kScratch0, kScratch0, 1);
+    assembler_.str(kScratch0, a64::ptr(a64::sp));
+}
+
+void MasmA64::pop_loop(Reg rounds) {
+    assembler_.ldr(gp(Width::Dw, rounds), a64::ptr(a64::sp));
+    assembler_.add(a64::sp, a64::sp, 32);
+}
+
 void MasmA64::ret() { assembler_.ret(a64::x30); }
 
 void MasmA64::call_function(Function function) {
@@ -584,7 +609,9 @@ void MasmA64::atomic_exclusive(AtomicOp op, Width w, a64::Mem m, Reg src) {
         case AtomicOp::LoadAcquire:
         case AtomicOp::StoreRelease: break;
     }
-    assembler_.stlxr(status, result, m);
+    // This asmjit refuses STLXR with its status in another width than its data.
+    const uint32_t stlxr = w == Width::Dw ? 0xc800fc00u : 0x8800fc00u;
+    assembler_.embedUInt32(stlxr | status.id() << 16 | m.baseId() << 5 | result.id());
     assembler_.cbnz(status, again);
     assembler_.bind(done);
     if (!fetches(op)) return;

@@ -37,6 +37,10 @@ public:
     void function_entry(uint16_t saved);
     void function_return(uint16_t saved);
     void call_label(LabelId label);
+    void push_loop(Reg count, Reg context);
+    void loop_round(Reg round, Reg context, LabelId done);
+    void loop_next();
+    void pop_loop(Reg rounds);
     void ret();
     void call_function(Function function);
     void gate(Function function);

@@ -127,6 +127,29 @@ void MasmX64::function_return(uint16_t saved) {
 }
 
 void MasmX64::call_label(LabelId id) { assembler_.call(label(id)); }
+// [rsp] round, [rsp + 8] count, [rsp + 16] context; 32 bytes keep calls aligned.
+void MasmX64::push_loop(Reg count, Reg context) {
+    assembler_.mov(x86::r10d, gp(Width::W, count));
+    assembler_.push(kMap[context]);
+    assembler_.push(kMap[context]);
+    assembler_.push(x86::r10);
+    assembler_.push(0);
+}
+
+void MasmX64::loop_round(Reg round, Reg context, LabelId done) {
+    assembler_.mov(gp(Width::Dw, round), x86::qword_ptr(x86::rsp));
+    assembler_.cmp(gp(Width::Dw, round), x86::qword_ptr(x86::rsp, 8));
+    assembler_.jae(label(done));
+    assembler_.mov(gp(Width::Dw, context), x86::qword_ptr(x86::rsp, 16));
+}
+
+void MasmX64::loop_next() { assembler_.inc(x86::qword_ptr(x86::rsp)); }
+
+void MasmX64::pop_loop(Reg rounds) {
+    assembler_.mov(gp(Width::Dw, rounds), x86::qword_ptr(x86::rsp));
+    assembler_.add(x86::rsp, 32);
+}
+
 void MasmX64::ret() { assembler_.ret(); }
 
 void MasmX64::call_function(Function function) {

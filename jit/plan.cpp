@@ -46,7 +46,7 @@ void Plan::find_jumps() {
             callbacks_[subprogram_at(static_cast<uint32_t>(insn.target))] = true;
             nests_ = true;
         }
-        if (is_tail_call(s)) nests_ = true;
+        if (is_tail_call(s)) nests_ = tail_calls_ = true;
         // The program itself has no entry for calls; only a recursive one would need it.
         if (insn.kind == Kind::CallLocal && insn.target == 0) structured_ = false;
         const bool jumps =

@@ -33,6 +33,7 @@ public:
     bool is_callback(uint32_t subprogram) const { return callbacks_[subprogram]; }
     // The image calls back or tail-calls, so that its frames must be accounted for.
     bool nests() const { return nests_; }
+    bool tail_calls() const { return tail_calls_; }
     // Calls of subprograms must be counted: by callbacks and tail calls, which add to them, or
     // because they may be nested too deeply.
     bool counts_depth() const { return nests_ || deep_; }
@@ -79,6 +80,7 @@ private:
     uint16_t image_saved_ = 0;
     Reg fuel_register_ = 0;
     bool nests_ = false;
+    bool tail_calls_ = false;
     bool deep_ = false;
     bool bare_ = false;
     bool structured_ = true;

@@ -96,6 +96,12 @@ void Translator<M>::clear_registers(uint16_t mask) {
 }
 
 template <MacroAssembler M>
+void Translator<M>::clear_arguments(uint32_t slot) {
+    if (!sandbox() && image_.facts->complete) return;
+    clear_registers(0x3e & plan_.liveness().live_after(slot));
+}
+
+template <MacroAssembler M>
 uint32_t Translator<M>::emit_slot(uint32_t i) {
     const ImageSlot& s = at(i);
     const Insn& insn = s.insn;
@@ -111,6 +117,7 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
             emit_op(op);
         return insn.kind == Kind::Imm64 ? i + 2 : i + 1;
     }
+    if (insn.kind == Kind::Load && emit_swapped_load(i)) return i + 2;
     switch (insn.kind) {
         case Kind::Alu: emit_alu(insn); break;
         case Kind::Neg: m_.neg(insn.width, insn.dst); break;

@@ -59,6 +59,10 @@ void Translator<M>::emit_cold(Cold c) {
             leave_if_trapped(c.slot);
             break;
         case Cold::What::Again: emit_again(c); return;
+        case Cold::What::Helper:
+            call_helper(c.slot);
+            leave_if_trapped(c.slot);
+            break;
         case Cold::What::Null: m_.mov_imm(0, 0); break;
     }
     m_.jump(c.back, false);

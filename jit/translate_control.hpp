@@ -114,22 +114,27 @@ void Translator<M>::emit_may_goto(uint32_t slot) {
 }
 
 template <MacroAssembler M>
-void Translator<M>::emit_call(uint32_t slot) {
-    const ImageSlot& s = at(slot);
-    if (s.charge) charge(slot);
-    if (emit_known_call(slot)) {
-        clear_registers(0x3e & plan_.liveness().live_after(slot));
-        return;
-    }
+void Translator<M>::call_helper(uint32_t slot) {
     if (sandbox()) {
         m_.store_imm(Width::W, env(&HelperEnv::native_slot), static_cast<int32_t>(slot));
     }
     store_fuel();
-    m_.call_function(call_target(s, image_.form));
+    m_.call_function(call_target(at(slot), image_.form));
     load_fuel();
+}
+
+template <MacroAssembler M>
+void Translator<M>::emit_call(uint32_t slot) {
+    const ImageSlot& s = at(slot);
+    if (s.charge) charge(slot);
+    if (emit_known_call(slot)) {
+        clear_arguments(slot);
+        return;
+    }
+    call_helper(slot);
     check_trap(slot);
     if (is_tail_call(s)) emit_tail_call(slot);
-    clear_registers(0x3e & plan_.liveness().live_after(slot));
+    clear_arguments(slot);
 }
 
 template <MacroAssembler M>
@@ -169,7 +174,7 @@ void Translator<M>::emit_call_local(uint32_t slot) {
         m_.mov_imm(kTmp1, callee);
         m_.call_label(close_gate());
     }
-    clear_registers(0x3e & plan_.liveness().live_after(slot));
+    clear_arguments(slot);
 }
 
 }  // namespace skep::jit

@@ -184,7 +184,7 @@ void Translator<M>::emit_load_packet(uint32_t slot) {
     m_.branch_mem_imm(CondOp::Eq, Width::W, env(&HelperEnv::native_ended), 0, inside, true);
     emit_exit();
     m_.bind(inside);
-    clear_registers(0x3e & plan_.liveness().live_after(slot));
+    clear_arguments(slot);
 }
 
 }  // namespace skep::jit

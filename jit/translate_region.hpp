@@ -101,7 +101,7 @@ bool Translator<M>::expected_operand(uint32_t slot, Reg base, bool store, Mem& o
     Cold again{.what = Cold::What::Again,
                .slot = slot,
                .back = m_.new_label(),
-               .end = slot + 1,
+               .end = slot + span_,
                .exact = true,
                .subprogram = current_};
     open = again_ ? Group{} : find_group(slot, base, number);
@@ -124,6 +124,25 @@ bool Translator<M>::expected_operand(uint32_t slot, Reg base, bool store, Mem& o
     back_ = again.back;
     m_.check_region(base, i.off, check, cold(again));
     barrier();
+    return true;
+}
+
+template <MacroAssembler M>
+bool Translator<M>::emit_swapped_load(uint32_t slot) {
+    const Insn& i = at(slot).insn;
+    if (!sandbox() || exact_ || image_.hardened || checked_base(slot) < 0 || i.sign) return false;
+    if (slot + 1 >= last(current_) || plan_.is_target(slot + 1)) return false;
+    const Op& swap = plan_.op(slot + 1);
+    if (swap.what != Op::What::Swap || swap.dst != i.dst || swap.a != i.dst ||
+        swap.bits != 8 * bytes_of(i.width))
+        return false;
+    Mem mem;
+    span_ = 2;
+    const bool checked = expected_operand(slot, i.src, false, mem);
+    span_ = 1;
+    if (!checked) return false;
+    m_.load_swapped(i.width, i.dst, mem);
+    bind_back();
     return true;
 }
 

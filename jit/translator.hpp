@@ -42,6 +42,7 @@ public:
             emit_function(f);
         }
         function_offsets_.push_back(static_cast<uint32_t>(m_.position()));
+        m_.mark(kNoSlot);
         for (size_t i = 0; i < cold_.size(); ++i) emit_cold(cold_[i]);
         if (!plan_.is_bare()) {
             m_.bind(exit_trap_);
@@ -65,7 +66,17 @@ public:
 
 private:
     struct Cold {
-        enum class What : uint8_t { Trap, Trapped, Load, Store, Atomic, Fuel, Again, Null } what{};
+        enum class What : uint8_t {
+            Trap,
+            Trapped,
+            Load,
+            Store,
+            Atomic,
+            Fuel,
+            Again,
+            Null,
+            Helper
+        } what{};
         uint32_t slot = 0;
         LabelId label = kNoLabel, back = kNoLabel;
         TrapCode trap = TrapCode::None;
@@ -120,6 +131,8 @@ private:
     LabelId function_label(uint32_t f);
     // Registers that a program could read though nobody wrote them read 0.
     void clear_registers(uint16_t mask);
+    // r1..r5 behind a call, as far as the program may read them: verified ones may not.
+    void clear_arguments(uint32_t slot);
     // Emits slot `i`, perhaps together with the ones behind it; returns the next slot.
     uint32_t emit_slot(uint32_t i);
     void emit_exit();
@@ -177,6 +190,8 @@ private:
     // --- checks against the region that is expected (translate_region.hpp) ---
     // True if the access was checked that way; `out` is its host operand.
     bool expected_operand(uint32_t slot, Reg base, bool store, Mem& out);
+    // A checked load together with the byte swap behind it.
+    bool emit_swapped_load(uint32_t slot);
     RegionCheck region_check(uint16_t region, Width w, bool store) const;
     Group find_group(uint32_t slot, Reg base, uint16_t region) const;
     // The register through which `slot` accesses memory in a way that can be checked so, or -1.
@@ -205,8 +220,11 @@ private:
     void compare_as_it_stands(const Insn& i, bool taken, LabelId target, bool short_form);
     void emit_may_goto(uint32_t slot);
     void emit_call(uint32_t slot);
+    void call_helper(uint32_t slot);
     // --- calls of known effect (translate_call.hpp) ---
     bool emit_known_call(uint32_t slot);
+    bool emit_loop(uint32_t slot);
+    bool emit_sandboxed_lookup(uint32_t slot);
     bool emit_array_lookup(uint32_t slot, const MapFastPath& path, const SlotFact& fact);
     // Behind the tail-call helper: if it found a target, the frame ends here. The program's own:
     // whoever entered goes on with the target. A subprogram's: the target runs in its place.
@@ -252,6 +270,7 @@ private:
     uint64_t slots_again_ = 0;              // how many slots are emitted twice
     bool again_ = false;                    // emitting for Cold::What::Again: no peepholes
     bool exact_ = false;
+    uint32_t span_ = 1;  // slots of the access that is being emitted, with what it is fused with
 };
 
 }  // namespace skep::jit

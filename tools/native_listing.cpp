@@ -38,14 +38,12 @@ Result<std::shared_ptr<Image>> lower_any(const std::shared_ptr<const Program>& p
     return lower(proven, std::move(binding));
 }
 
-// Splits the text at its "@SLOT" lines. Slots come in order first; what comes after that order ends
-// lies behind the functions.
+// Splits the text at its "@SLOT" lines; what follows "@4294967295" lies behind the functions.
 void split(const std::string& text, size_t slots, NativeListing& out) {
     out.slots.resize(slots);
     std::istringstream lines(text);
     std::vector<std::string>* current = &out.entry;
-    int64_t newest = -1;
-    bool in_order = true;
+    bool behind = false;
     for (std::string line; std::getline(lines, line);) {
         const size_t at = line.find_first_not_of(" ;");
         if (at == std::string::npos || line[at] != '@') {
@@ -53,11 +51,10 @@ void split(const std::string& text, size_t slots, NativeListing& out) {
             continue;
         }
         const auto slot = static_cast<uint32_t>(std::stoul(line.substr(at + 1)));
-        in_order = in_order && int64_t{slot} >= newest && slot < slots;
-        newest = slot;
-        if (in_order)
+        behind = behind || slot == kNoSlot;
+        if (!behind && slot < slots)
             current = &out.slots[slot];
-        else
+        else if (slot != kNoSlot)
             current = &out.behind.emplace_back(slot, std::vector<std::string>()).second;
     }
 }

@@ -169,6 +169,92 @@ TEST_P(EveryMode, XdpFilterOfXdpTools) {
     EXPECT_EQ(result.r0, 2u);  // nothing is denied: pass
 }
 
+// bpf_loop: rounds, the callback's way out, refused arguments.
+TEST_P(EveryMode, LoopsCallBackRoundByRound) {
+    const auto program = vm_->load_raw(slots_of(R"(
+        r6 = r1
+        *(u64 *)(r10 - 8) = 0
+        r2 = *(u32 *)(r6 + 4)
+        *(u64 *)(r10 - 16) = r2
+        r1 = *(u32 *)(r6 + 0)
+        r4 = *(u64 *)(r6 + 8)
+        r2 = func body ll
+        r3 = r10
+        r3 += -16
+        call bpf_loop
+        w0 = w0
+        r1 = *(u64 *)(r10 - 8)
+        r1 <<= 32
+        r0 |= r1
+        exit
+  body: r3 = *(u64 *)(r2 + 8)
+        r3 += 1
+        *(u64 *)(r2 + 8) = r3
+        r4 = *(u64 *)(r2 + 0)
+        r0 = 0
+        if r1 != r4 goto out
+        r0 = 1
+  out:  exit)"),
+                                       "raw", {}, true, 16);
+    ASSERT_TRUE(program) << program.error().to_string();
+    struct Arguments {
+        uint32_t count, stop;
+        uint64_t flags;
+    };
+    const auto run = [&](Arguments arguments) {
+        BytesContext context{reinterpret_cast<std::byte*>(&arguments), sizeof(arguments)};
+        const RunResult result = program->run(context);
+        EXPECT_TRUE(result.ok()) << program->describe(result).message;
+        return result.r0;
+    };
+    const auto both = [](uint64_t rounds, uint32_t r0) { return rounds << 32 | r0; };
+    EXPECT_EQ(run({5, 99, 0}), both(5, 5));
+    EXPECT_EQ(run({5, 2, 0}), both(3, 3));
+    EXPECT_EQ(run({5, 4, 0}), both(5, 5));
+    EXPECT_EQ(run({1, 0, 0}), both(1, 1));
+    EXPECT_EQ(run({0, 0, 0}), 0u);
+    EXPECT_EQ(run({5, 99, 1}), both(0, static_cast<uint32_t>(-22)));
+    EXPECT_EQ(run({(1u << 23) + 1, 99, 0}), both(0, static_cast<uint32_t>(-7)));
+    EXPECT_EQ(run({100000, 99999, 0}), both(100000, 100000));
+}
+
+// Loops in callbacks of loops: each has its own rounds, and the frames between stay apart.
+TEST_P(EveryMode, LoopsNest) {
+    const LoadedProgram program = load(*vm_, R"(
+        *(u64 *)(r10 - 8) = 0
+        r1 = 7
+        r2 = func outer ll
+        r3 = r10
+        r3 += -8
+        r4 = 0
+        call bpf_loop
+        r1 = *(u64 *)(r10 - 8)
+        r0 += r1
+        exit
+ outer: r6 = r1
+        r7 = r2
+        *(u64 *)(r10 - 8) = r6
+        r1 = 3
+        r2 = func inner ll
+        r3 = r7
+        r4 = 0
+        call bpf_loop
+        r1 = *(u64 *)(r10 - 8)
+        r2 = *(u64 *)(r7 + 0)
+        r2 += r1
+        *(u64 *)(r7 + 0) = r2
+        r0 = 0
+        exit
+ inner: r3 = *(u64 *)(r2 + 0)
+        r3 += r1
+        *(u64 *)(r2 + 0) = r3
+        r0 = 0
+        exit)");
+    ASSERT_TRUE(program);
+    // 7 rounds; each adds 0 + 1 + 2 and its own number.
+    EXPECT_EQ(run_bytes(program).r0, 7u + 7 * 3 + 21);
+}
+
 INSTANTIATE_TEST_SUITE_P(Vm, EveryMode,
                          testing::Values(Setup{Mode::Sandbox, Engine::Interpreter},
                                          Setup{Mode::Verified, Engine::Interpreter},

@@ -79,6 +79,26 @@ class DisasmObject(unittest.TestCase):
         self.assertEqual(run.code, 2)
         self.assertIn("dns_guard", run.err)
 
+    def test_native_code_stands_below_the_bytecode_and_the_source(self):
+        objects = cli.compile_bpf("tools/examples/dns_guard.c")
+        for arch, ends_with, compare in (("x86-64", "ret", "cmp "), ("arm64", "ret x30", "cmp ")):
+            run = skep("disasm", objects, "--native", "--arch", arch)
+            self.assertEqual(run.code, 0, run.err)
+            self.assertRegex(run.out, r"\d+ bytes of native code, verified")
+            # C line, then its bytecode, then the code of that.
+            self.assertRegex(run.out, r"; .*dns_guard\.c:\d+\)\n +\d+: .*\n {12}\S")
+            self.assertIn(ends_with, run.out)
+            self.assertIn(compare, run.out)
+
+    def test_arch_alone_asks_for_native_code(self):
+        slots = cli.assemble("r0 = *(u8 *)(r1 + 70)\nexit\n")
+        run = skep("disasm", "--raw", "-", "--arch", "arm64", stdin=slots)
+        self.assertEqual(run.code, 0, run.err)
+        self.assertIn("sandboxed", run.out)
+        self.assertIn("ldrb", run.out)
+        self.assertIn("out of line:", run.out)
+        self.assertEqual(skep("disasm", "--raw", "-", "--arch", "mips", stdin=slots).code, 2)
+
     def test_neither_or_both_sources_are_bad_usage(self):
         self.assertEqual(skep("disasm").code, 2)
         self.assertEqual(skep("disasm", "x.o", "--raw", "y.bin").code, 2)
