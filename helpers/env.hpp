@@ -17,6 +17,7 @@
 
 namespace skep {
 
+class TimerWheel;  // maps/timers.hpp
 struct CtxLayout;
 struct HelperEnv;
 struct PacketBuffer;  // skep/context.hpp
@@ -91,6 +92,8 @@ class Callable {
 public:
     virtual ~Callable() = default;
     virtual CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept = 0;
+    // A function of a loaded program, for who calls it later: program number << 32 | first slot.
+    virtual uint64_t place() const noexcept { return 0; }
 };
 
 // --- what a run holds ---------------------------------------------------------------------------
@@ -101,7 +104,7 @@ struct LedgerEntry {
     uint32_t id = 0;
     void* object = nullptr;
     void (*release)(void* object, uint32_t id, HelperEnv& env) noexcept = nullptr;
-    const void* data = nullptr;  // Reservation: where the record starts
+    const void* data = nullptr;  // Reservation: where the record starts; SpinLock: the value
 };
 inline constexpr unsigned kLedgerSize = 64;
 
@@ -172,6 +175,8 @@ struct HelperEnv {
     const std::byte* stack_memory = nullptr;
     uint64_t stack_bytes = 0;
     uint64_t attach_cookie = 0;
+    TimerWheel* timers = nullptr;  // where bpf_timer_start puts timers, null = nowhere
+    const void* firing = nullptr;  // the timer whose callback this run is
 
     // Sandbox: inner maps of maps of maps that the run has seen, in dynamic regions; and memory
     // that helpers lend to callbacks (keys of for_each_map_elem).

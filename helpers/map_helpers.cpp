@@ -9,11 +9,6 @@ namespace skep::helper {
 
 namespace {
 
-bool is_map_of_maps(const Map& map) {
-    const MapType type = map.def().type;
-    return type == MapType::ArrayOfMaps || type == MapType::HashOfMaps;
-}
-
 // Programs change these only through the system call or through helpers of their own.
 bool updates_allowed(const Map& map) {
     switch (map.def().type) {
@@ -31,10 +26,7 @@ bool updates_allowed(const Map& map) {
 }  // namespace
 
 MapValueResult map_lookup_elem(HelperEnv& env, MapArg map, MapKey key) noexcept {
-    if (is_map_of_maps(*map.map)) {
-        return {reinterpret_cast<std::byte*>(map->lookup_map(key.data, env.caller()))};
-    }
-    return {map->lookup(key.data, env.caller())};
+    return {map->find(key.data, env.caller())};
 }
 
 MapValueResult map_lookup_percpu_elem(HelperEnv& env, MapArg map, MapKey key,

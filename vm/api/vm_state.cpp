@@ -14,6 +14,7 @@ namespace skep {
 
 VmState::VmState(VmOptions given)
     : options(std::move(given)),
+      timers(std::make_shared<TimerWheel>()),
       slots_(sync::slot_count()),
       areas_(std::make_unique<std::atomic<RunArea*>[]>(size_t{slots_} * kMaxRunDepth)) {}
 
@@ -39,6 +40,7 @@ RunArea* VmState::area(unsigned slot, unsigned depth) noexcept {
     area->services = &options.services;
     area->user = options.user;
     area->cpu = slot;
+    area->timers = timers.get();
     entry.store(area, std::memory_order_release);
     return area;
 }
