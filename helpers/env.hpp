@@ -17,6 +17,7 @@
 
 namespace skep {
 
+class TimerWheel;  // maps/timers.hpp
 struct CtxLayout;
 struct HelperEnv;
 class KernelWorld;    // helpers/kernel_world.hpp
@@ -93,6 +94,8 @@ class Callable {
 public:
     virtual ~Callable() = default;
     virtual CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept = 0;
+    // A function of a loaded program, for who calls it later: program number << 32 | first slot.
+    virtual uint64_t place() const noexcept { return 0; }
 };
 
 // --- objects of the host that programs hold pointers to -----------------------------------------
@@ -114,7 +117,7 @@ struct LedgerEntry {
     uint32_t id = 0;
     void* object = nullptr;
     void (*release)(void* object, uint32_t id, HelperEnv& env) noexcept = nullptr;
-    const void* data = nullptr;  // Reservation: where the record starts
+    const void* data = nullptr;  // Reservation: where the record starts; SpinLock: the value
 };
 inline constexpr unsigned kLedgerSize = 64;
 
@@ -186,6 +189,8 @@ struct HelperEnv {
     const std::byte* stack_memory = nullptr;
     uint64_t stack_bytes = 0;
     uint64_t attach_cookie = 0;
+    TimerWheel* timers = nullptr;  // where bpf_timer_start puts timers, null = nowhere
+    const void* firing = nullptr;  // the timer whose callback this run is
     uint64_t thrown = 0;  // TrapCode::Thrown: what bpf_throw() was given
 
     // Synthetic kernel objects, or null; the run area's copy of them, made on first use, and

@@ -7,6 +7,7 @@
 #include "helpers/dynptr.hpp"
 #include "helpers/guest.hpp"
 #include "helpers/impl.hpp"
+#include "helpers/iterate.hpp"
 
 namespace skep::helper {
 
@@ -52,6 +53,20 @@ private:
     uint32_t before_;
 };
 
+// How the program names a map.
+uint64_t handle_of(HelperEnv& env, Map& map) noexcept {
+    return env.sandbox ? guest::handle_of_map(env, &map) : reinterpret_cast<uintptr_t>(&map);
+}
+
+// callback(map, key, value, ctx), the key being in `key`.
+CallResult call_on(HelperEnv& env, Map& map, const Callable& callback, uint64_t handle,
+                   const Scratch& key, std::byte* value, uint64_t ctx) noexcept {
+    uint64_t value_address = reinterpret_cast<uintptr_t>(value);
+    if (env.sandbox) value_address = guest::address_of_value(env, &map, value);
+    if (env.trap != TrapCode::None) return {0, true};
+    return callback.call(env, {handle, key.address(), value_address, ctx, 0});
+}
+
 struct Walk {
     HelperEnv& env;
     Map& map;
@@ -66,14 +81,9 @@ bool visit(void* context, const std::byte* key, std::byte* value) {
     Walk& walk = *static_cast<Walk*>(context);
     if (!walk.env.charge(1)) return false;
     std::memcpy(walk.key.data, key, walk.map.def().key_size);
-    uint64_t value_address = reinterpret_cast<uintptr_t>(value);
-    if (walk.env.sandbox) {
-        value_address = guest::address_of_value(walk.env, &walk.map, value);
-        if (walk.env.trap != TrapCode::None) return false;
-    }
     ++walk.calls;
     const CallResult result =
-        walk.callback.call(walk.env, {walk.handle, walk.key.address(), value_address, walk.ctx, 0});
+        call_on(walk.env, walk.map, walk.callback, walk.handle, walk.key, value, walk.ctx);
     return !result.trapped && walk.env.trap == TrapCode::None && result.r0 == 0;
 }
 
@@ -100,14 +110,19 @@ long take(void* context, const std::byte* data, uint64_t size) {
 
 }  // namespace
 
+CallResult call_with_entry(HelperEnv& env, Map& map, const Callable& callback,
+                           std::byte* value) noexcept {
+    const Scratch key(env, map.def().key_size);
+    if (key.data == nullptr || !map.key_of(value, key.data)) return {0, true};
+    return call_on(env, map, callback, handle_of(env, map), key, value, 0);
+}
+
 int64_t for_each_map_elem(HelperEnv& env, MapArg map, Callback<CallbackKind::ForEach> callback,
                           CallbackCtx ctx, uint64_t flags) noexcept {
     if (flags != 0) return kEinval;
     Scratch key(env, map->def().key_size);
     if (key.data == nullptr) return 0;
-    uint64_t handle = reinterpret_cast<uintptr_t>(map.map);
-    if (env.sandbox) handle = guest::handle_of_map(env, map.map);
-    Walk walk{env, *map.map, *callback.target, ctx.value, handle, key};
+    Walk walk{env, *map.map, *callback.target, ctx.value, handle_of(env, *map.map), key};
     const int64_t result = map->for_each(&visit, &walk, env.caller());
     return result < 0 ? result : walk.calls;
 }

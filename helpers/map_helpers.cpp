@@ -10,11 +10,6 @@ namespace skep::helper {
 
 namespace {
 
-bool is_map_of_maps(const Map& map) {
-    const MapType type = map.def().type;
-    return type == MapType::ArrayOfMaps || type == MapType::HashOfMaps;
-}
-
 // Programs change these only through the system call or through helpers of their own.
 bool updates_allowed(const Map& map) {
     switch (map.def().type) {
@@ -32,12 +27,9 @@ bool updates_allowed(const Map& map) {
 }  // namespace
 
 MapValueResult map_lookup_elem(HelperEnv& env, MapArg map, MapKey key) noexcept {
-    if (is_map_of_maps(*map.map)) {
-        return {reinterpret_cast<std::byte*>(map->lookup_map(key.data, env.caller()))};
-    }
     if (holds_sockets(*map.map))
         return {reinterpret_cast<std::byte*>(load_socket(env, *map.map, key.data))};
-    return {map->lookup(key.data, env.caller())};
+    return {map->find(key.data, env.caller())};
 }
 
 MapValueResult map_lookup_percpu_elem(HelperEnv& env, MapArg map, MapKey key,

@@ -36,6 +36,7 @@ public:
         base_ = pages_.data();
         set_values({base_, bytes, stride_});
         std::ranges::copy(def().contents, base_);
+        if (program_reads()) set_find(percpu_ ? &find_value<true> : &find_value<false>);
         if (!def().frozen) return {};
         freeze();
         // Neither side writes any more. Only here, where no writer can be under way.
@@ -73,7 +74,7 @@ public:
         if (const long error = check_update(key, flags, index)) return error;
         if (caller.cpu >= cpu_limit()) return -EINVAL;
         std::byte* to = this->value(index, caller.cpu);
-        return locked_copy(flags, to, caller.cpu, [&] { copy_.overwrite(to, value); });
+        return write(flags, to, caller.cpu, [&] { copy_.overwrite(to, value); });
     }
 
     long erase(const std::byte*, MapCaller) noexcept override {
@@ -119,11 +120,12 @@ public:
         if (const long error = check_update(key, flags, index)) return error;
         if ((flags & map_flags::kLock) != 0) {
             const sync::HostSection section;
-            return locked_copy(flags, value(index, 0), section.cpu(),
-                               [&] { copy_.overwrite(value(index, 0), in.data()); });
+            return write(flags, value(index, 0), section.cpu(),
+                         [&] { copy_.overwrite(value(index, 0), in.data()); });
         }
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
             host_copy_.overwrite(value(index, cpu), in.data() + cpu * stride_);
+            drop_objects(value(index, cpu));
         }
         return 0;
     }
@@ -138,12 +140,37 @@ public:
         return next_index(def().max_entries, key, next);
     }
 
+    bool key_of(const std::byte* value, std::byte* key) noexcept override {
+        const ValueRange range = values();
+        if (percpu_ || value < range.base || value >= range.base + range.size) return false;
+        const auto index = static_cast<uint32_t>(static_cast<uint64_t>(value - base_) / stride_);
+        std::memcpy(key, &index, sizeof(index));
+        return true;
+    }
+
     std::optional<std::byte*> direct_value(uint32_t offset) noexcept override {
         if (percpu_ || def().max_entries != 1 || offset >= def().value_size) return std::nullopt;
         return base_ + offset;
     }
 
 private:
+    template <bool kPercpu>
+    static std::byte* find_value(Map* map, const std::byte* key, unsigned cpu) noexcept {
+        const auto& self = *static_cast<const ArrayMap*>(map);
+        const uint32_t index = relaxed_load<uint32_t>(key);
+        if (index >= self.def().max_entries) return nullptr;
+        if constexpr (!kPercpu) return self.base_ + index * self.stride_;
+        return cpu < self.cpus_ ? self.value(index, cpu) : nullptr;
+    }
+
+    // An update leaves no objects of what was there before, as in Linux.
+    template <class Copy>
+    long write(uint64_t flags, const std::byte* to, unsigned cpu, Copy copy) noexcept {
+        const long error = locked_copy(flags, to, cpu, copy);
+        if (error == 0) drop_objects(to);
+        return error;
+    }
+
     unsigned cpu_limit() const noexcept { return percpu_ ? cpus_ : UINT32_MAX; }
     std::byte* value(uint32_t index, unsigned cpu) const noexcept {
         return base_ + cpu * cpu_stride_ + index * stride_;

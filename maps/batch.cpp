@@ -1,4 +1,5 @@
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <string>
 #include <unordered_set>
@@ -61,6 +62,61 @@ Result<Keys> keys_of(Map& map, uint64_t limit) {
 }
 
 }  // namespace
+
+namespace {
+
+// What a saved map begins with; numbers in host byte order.
+struct SavedHeader {
+    uint64_t magic = 0x31305350414d4b53;  // "SKMAPS01"
+    uint64_t key_size = 0, value_size = 0, count = 0;
+};
+
+}  // namespace
+
+Result<std::vector<std::byte>> save_entries(Map& map) try {
+    SKEP_TRY(const MapEntries entries, read_entries(map));
+    SavedHeader header;
+    header.key_size = entries.key_size;
+    header.value_size = entries.value_size;
+    header.count = entries.count();
+    std::vector<std::byte> saved;
+    saved.reserve(sizeof(header) + entries.keys.size() + entries.values.size());
+    const auto head = std::as_bytes(std::span(&header, 1));
+    saved.insert(saved.end(), head.begin(), head.end());
+    saved.insert(saved.end(), entries.keys.begin(), entries.keys.end());
+    saved.insert(saved.end(), entries.values.begin(), entries.values.end());
+    return saved;
+} catch (const std::bad_alloc&) {
+    return fail(ErrorCode::OutOfMemory, "no memory for the entries of a map");
+}
+
+Result<void> restore_entries(Map& map, std::span<const std::byte> saved) {
+    const auto bad = [&](const std::string& what) {
+        return fail(ErrorCode::BadMapContents, "map \"" + map.def().name + "\": " + what);
+    };
+    SavedHeader header;
+    const uint64_t magic = header.magic;
+    if (saved.size() < sizeof(header)) return bad("saved entries are cut off");
+    std::memcpy(&header, saved.data(), sizeof(header));
+    saved = saved.subspan(sizeof(header));
+    if (header.magic != magic) return bad("no saved entries");
+    if (header.key_size != map.def().key_size || header.value_size != map.host_value_size())
+        return bad("saved entries have other sizes than the map's");
+    const uint64_t one = header.key_size + header.value_size;
+    if (one == 0 || saved.size() / one != header.count || saved.size() % one != 0)
+        return bad("saved entries are cut off");
+    const std::byte* keys = saved.data();
+    const std::byte* values = keys + header.count * header.key_size;
+    for (uint64_t i = 0; i < header.count; ++i) {
+        const long result =
+            map.host_update(keys + i * header.key_size,
+                            {values + i * header.value_size, header.value_size}, map_flags::kAny);
+        if (result != 0)
+            return bad("entry " + std::to_string(i) + " is refused: errno " +
+                       std::to_string(-result));
+    }
+    return {};
+}
 
 Result<MapEntries> read_entries(Map& map, uint64_t limit, bool erase) try {
     const MapTypeInfo& type = *map_type_info(map.def().type);

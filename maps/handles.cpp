@@ -151,9 +151,16 @@ bool fits(const MapDef& wanted, const MapDef& map) noexcept {
            wanted.max_entries == map.max_entries;
 }
 
+// What a program gets where other maps give a value.
+std::byte* find_map(Map* outer, const std::byte* key, unsigned cpu) noexcept {
+    return reinterpret_cast<std::byte*>(outer->lookup_map(key, {cpu}));
+}
+
 class ArrayOfMaps final : public HandleArrayMap<Map> {
 public:
-    using HandleArrayMap::HandleArrayMap;
+    explicit ArrayOfMaps(MapDef definition) : HandleArrayMap(std::move(definition)) {
+        set_find(&find_map);
+    }
 
     Map* lookup_map(const std::byte* key, MapCaller) noexcept override {
         return get(relaxed_load<uint32_t>(key));
@@ -168,7 +175,9 @@ public:
 // A hash from keys to pointers, and the owners by key.
 class HashOfMaps final : public TableMap {
 public:
-    explicit HashOfMaps(MapDef definition) : TableMap(std::move(definition), false) {}
+    explicit HashOfMaps(MapDef definition) : TableMap(std::move(definition), false) {
+        set_find(&find_map);
+    }
 
     Result<void> init() {
         MapDef pointers;

@@ -6,7 +6,9 @@
 //
 // LRU maps evict by the clock algorithm: a lookup marks its element, and the hand that goes around
 // the elements takes the first that is not marked since it last came by. The hand gives up sparing
-// marked elements after kSpare of them, so that an insertion's time is bounded.
+// marked elements after kSpare of them, so that an insertion's time is bounded. With
+// BPF_F_NO_COMMON_LRU every CPU slot has an equal share of the entries, and evicts of its own.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -53,12 +55,15 @@ class HashMap final : public TableMap {
 
 public:
     HashMap(MapDef definition, bool percpu, bool lru)
-        : TableMap(std::move(definition), percpu), lru_(lru) {}
+        : TableMap(std::move(definition), percpu),
+          lru_(lru),
+          shares_(lru && (def().flags & map_flags::kNoCommonLru) != 0) {}
 
     Result<void> init() {
         stride_ = round_up(def().value_size, 8);
+        const uint32_t entries = shares_ ? share() * cpu_slots() : def().max_entries;
         const uint64_t nodes =
-            uint64_t{def().max_entries} +
+            uint64_t{entries} +
             NodePool::slack(cpu_slots(), def().max_entries, stride_ * cpus_ + def().key_size);
         cpu_stride_ = percpu_ ? round_up(nodes * stride_, kApart) : 0;
         const uint64_t bytes = percpu_ ? cpu_stride_ * cpus_ : nodes * stride_;
@@ -72,12 +77,19 @@ public:
         if (lru_) {
             SKEP_TRY(mark_pages_, os::Pages::allocate(nodes));
         }
-        SKEP_CHECK(pool_.init(count));
+        if (shares_) {
+            SKEP_TRY(owner_pages_, os::Pages::allocate(nodes * sizeof(uint16_t)));
+            lists_ = std::make_unique<OwnList[]>(cpu_slots());
+        }
+        SKEP_CHECK(pool_.init(count, entries));
         SKEP_CHECK(table_.init(def().key_size, def().max_entries, count,
                                (def().flags & map_flags::kZeroSeed) != 0));
         base_ = value_pages_.data();
         set_values({base_, bytes, stride_});
-        lookup_ = !program_reads() ? &denied : lru_ ? &find_value<true> : &find_value<false>;
+        lookup_ = !program_reads() ? &denied
+                  : percpu_        ? (lru_ ? &find_value<true, true> : &find_value<false, true>)
+                                   : (lru_ ? &find_value<true, false> : &find_value<false, false>);
+        set_find(lookup_);
         return {};
     }
 
@@ -85,7 +97,8 @@ public:
         const bool lazy = (def().flags & map_flags::kNoPrealloc) != 0;
         const uint64_t one = stride_ * cpus_;
         return {lazy ? pool_.touched() * one : values().size,
-                table_.bytes() + pool_.bytes() + mark_pages_.size() + sizeof(*this),
+                table_.bytes() + pool_.bytes() + mark_pages_.size() + owner_pages_.size() +
+                    sizeof(*this),
                 pool_.waiting() * one};
     }
     MapFastPath fast_path() const noexcept override {
@@ -169,6 +182,14 @@ public:
         return with_key(key, [&](Held held) { return remove(held, section.cpu()); });
     }
 
+    bool key_of(const std::byte* value, std::byte* key) noexcept override {
+        const ValueRange range = values();
+        if (percpu_ || value < range.base || value >= range.base + range.size) return false;
+        const auto node = static_cast<uint32_t>(static_cast<uint64_t>(value - base_) / stride_);
+        give_key(node, key);
+        return true;
+    }
+
     long next_key(const std::byte* key, std::byte* next) noexcept override {
         if (const long error = host_read_error()) return error;
         const sync::HostSection section;
@@ -195,6 +216,12 @@ private:
     static constexpr unsigned kSpare = 128;
     static constexpr uint8_t kDead = 0, kLive = 1, kMarked = 2;
 
+    // What one CPU slot has of an LRU map without a common list.
+    struct alignas(64) OwnList {
+        std::atomic<uint32_t> count{0};
+        std::atomic<uint32_t> hand{0};
+    };
+
     struct Source {
         const std::byte* value = nullptr;
         unsigned cpu = 0;       // whose copy it is for
@@ -210,19 +237,22 @@ private:
 
     static std::byte* denied(Map*, const std::byte*, unsigned) noexcept { return nullptr; }
 
-    template <bool kLru>
+    template <bool kLru, bool kPercpu>
     static std::byte* find_value(Map* map, const std::byte* key, unsigned cpu) noexcept {
         auto& self = *static_cast<HashMap*>(map);
         const uint32_t node = self.table_.find(Key::load(key, self.table_.key_size()));
         if (node == kNone) return nullptr;
-        if constexpr (kLru) {
-            // A store only when it changes something keeps the line shared.
-            if (self.mark(node).load(std::memory_order_relaxed) == kLive) {
-                self.mark(node).store(kMarked, std::memory_order_relaxed);
-            }
-        }
-        if (self.percpu_ && cpu >= self.cpus_) return nullptr;
+        if constexpr (kLru) self.touch(node);
+        if constexpr (!kPercpu) return self.base_ + node * self.stride_;
+        if (cpu >= self.cpus_) return nullptr;
         return self.value(node, cpu);
+    }
+
+    // A store only when it changes something keeps the line shared.
+    void touch(uint32_t node) noexcept {
+        if (mark(node).load(std::memory_order_relaxed) == kLive) {
+            mark(node).store(kMarked, std::memory_order_relaxed);
+        }
     }
 
     template <class Use>
@@ -267,31 +297,52 @@ private:
 
     long put(Held key, const Source& source, uint64_t flags, unsigned cpu) noexcept {
         if (const long error = flags_error(flags)) return error;
+        // Copies are written in place, which needs no lock: the element is this section's to see
+        // for as long as it lasts, and if it is deleted meanwhile, the update came before that.
+        if (percpu_ && (flags & map_flags::kNoExist) == 0) {
+            if (const uint32_t node = table_.find(key); node != kNone) {
+                write_in_place(node, source);
+                if (lru_) touch(node);
+                return 0;
+            }
+        }
         const uint64_t hash = table_.hash(key);
         Bucket& bucket = table_.bucket(hash);
-        // Each round evicts something, and others may take it; then Linux gives up too.
+        // Each round evicts something, and others may take it; then Linux gives up too. An LRU map
+        // looks at what room other slots keep only when there is nothing to evict.
+        bool thorough = !lru_;
         for (unsigned round = 0; round < 16; ++round) {
-            const long result = try_put(bucket, hash, key, source, flags, cpu);
+            const long result = try_put(bucket, hash, key, source, flags, cpu, thorough);
             if (!lru_ || result != -E2BIG) return result;
-            if (!evict(cpu)) break;
+            if (evict(cpu)) continue;
+            if (thorough) break;
+            thorough = true;
         }
         return -ENOMEM;
     }
 
     long try_put(Bucket& bucket, uint64_t hash, Held key, const Source& source, uint64_t flags,
-                 unsigned cpu) noexcept {
+                 unsigned cpu, bool thorough) noexcept {
         const Locked locked(bucket.lock);
         if (const Place place = table_.find_locked(bucket, hash, key)) {
             if ((flags & map_flags::kNoExist) != 0) return -EEXIST;
             return overwrite(bucket, place, key, source, flags, cpu);
         }
         if ((flags & map_flags::kExist) != 0) return -ENOENT;
-        if (!claim_entry()) return -E2BIG;
-        const uint32_t node = NodePool::Hold(pool_, cpu).take(NodePool::Need::Must);
-        if (node == kNone) {
-            count_.fetch_sub(1, std::memory_order_relaxed);
-            return -ENOMEM;
+        if (shares_ && !claim_share(cpu)) return -E2BIG;
+        uint32_t node = kNone;
+        {
+            NodePool::Hold hold(pool_, cpu);
+            const bool room = hold.claim_entry(thorough || shares_);
+            if (room) node = hold.take(NodePool::Need::Must);
+            if (node == kNone) {
+                if (room) hold.give_up_entry();
+                if (shares_) list_of(cpu).count.fetch_sub(1, std::memory_order_relaxed);
+                return room ? -ENOMEM : -E2BIG;
+            }
         }
+        if (shares_) owner(node).store(list_number(cpu), std::memory_order_relaxed);
+        drop_objects(value(node, 0));  // that a run made in a value which was gone already
         table_.store_key(node, key);
         write_new(node, source);
         table_.link(bucket, hash, node);
@@ -302,21 +353,30 @@ private:
     long overwrite(Bucket& bucket, const Place& place, Held key, const Source& source,
                    uint64_t flags, unsigned cpu) noexcept {
         if (percpu_ || (flags & map_flags::kLock) != 0) {
-            return locked_copy(flags, value(place.node, 0), cpu,
-                               [&] { write_in_place(place.node, source); });
+            const long error = locked_copy(flags, value(place.node, 0), cpu,
+                                           [&] { write_in_place(place.node, source); });
+            if (error == 0) drop_objects(value(place.node, 0));
+            return error;
         }
         NodePool::Hold hold(pool_, cpu);
         const uint32_t node = hold.take(NodePool::Need::Would);
         if (node == kNone) {
             write_in_place(place.node, source);
+            drop_objects(value(place.node, 0));
             return 0;
         }
+        drop_objects(value(node, 0));
         table_.store_key(node, key);
         write_new(node, source);
         table_.replace(bucket, place, node);
         if (lru_) {
             mark(place.node).store(kDead, std::memory_order_relaxed);
             mark(node).store(kMarked, std::memory_order_release);
+        }
+        drop_objects(value(place.node, 0));
+        if (shares_) {
+            owner(node).store(owner(place.node).load(std::memory_order_relaxed),
+                              std::memory_order_relaxed);
         }
         hold.retire(place.node);
         return 0;
@@ -334,28 +394,34 @@ private:
             table_.unlink(bucket, place);
             if (lru_) mark(node).store(kDead, std::memory_order_relaxed);
         }
-        count_.fetch_sub(1, std::memory_order_relaxed);
-        NodePool::Hold(pool_, cpu).retire(node);
+        give_back(node, cpu);
         return 0;
     }
 
-    bool claim_entry() noexcept {
-        uint32_t count = count_.load(std::memory_order_relaxed);
-        do {
-            if (count >= def().max_entries) return false;
-        } while (!count_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed));
-        return true;
+    // What was unlinked, and the room that it took.
+    void give_back(uint32_t node, unsigned cpu) noexcept {
+        drop_objects(value(node, 0));
+        if (shares_) {
+            lists_[owner(node).load(std::memory_order_relaxed)].count.fetch_sub(
+                1, std::memory_order_relaxed);
+        }
+        NodePool::Hold hold(pool_, cpu);
+        hold.give_up_entry();
+        hold.retire(node);
     }
 
     // Unlinks one element. The caller is in a read section, so that the key of an element that was
     // live is readable. False: nothing could be evicted.
     bool evict(unsigned cpu) noexcept {
         const uint32_t nodes = pool_.touched();
+        std::atomic<uint32_t>& hand = shares_ ? list_of(cpu).hand : hand_;
         unsigned spared = 0;
         for (uint64_t step = 0; nodes != 0 && step < 2 * uint64_t{nodes} + kSpare; ++step) {
-            const uint32_t node = hand_.fetch_add(1, std::memory_order_relaxed) % nodes;
+            const uint32_t node = hand.fetch_add(1, std::memory_order_relaxed) % nodes;
             uint8_t seen = mark(node).load(std::memory_order_acquire);
             if (seen == kDead) continue;
+            if (shares_ && owner(node).load(std::memory_order_relaxed) != list_number(cpu))
+                continue;
             if (seen == kMarked && spared++ < kSpare) {
                 mark(node).compare_exchange_strong(seen, kLive, std::memory_order_relaxed);
                 continue;
@@ -374,8 +440,28 @@ private:
             table_.unlink(bucket, place);
             mark(node).store(kDead, std::memory_order_relaxed);
         }
-        count_.fetch_sub(1, std::memory_order_relaxed);
-        NodePool::Hold(pool_, cpu).retire(node);
+        give_back(node, cpu);
+        return true;
+    }
+
+    // Entries that one slot may have. Linux rounds its share too.
+    uint32_t share() const noexcept {
+        return std::max<uint32_t>(1, def().max_entries / cpu_slots());
+    }
+    // Hosts without a slot are the first one's guests.
+    uint16_t list_number(unsigned cpu) const noexcept {
+        return static_cast<uint16_t>(cpu < cpu_slots() ? cpu : 0);
+    }
+    OwnList& list_of(unsigned cpu) const noexcept { return lists_[list_number(cpu)]; }
+    std::atomic<uint16_t>& owner(uint32_t node) const noexcept {
+        return reinterpret_cast<std::atomic<uint16_t>*>(owner_pages_.data())[node];
+    }
+    bool claim_share(unsigned cpu) noexcept {
+        std::atomic<uint32_t>& count = list_of(cpu).count;
+        uint32_t has = count.load(std::memory_order_relaxed);
+        do {
+            if (has >= share()) return false;
+        } while (!count.compare_exchange_weak(has, has + 1, std::memory_order_relaxed));
         return true;
     }
 
@@ -391,16 +477,18 @@ private:
     };
 
     const bool lru_;
-    std::byte* (*lookup_)(Map*, const std::byte*, unsigned) = nullptr;
+    const bool shares_;  // BPF_F_NO_COMMON_LRU
+    Find lookup_ = nullptr;
     std::byte* base_ = nullptr;
     uint64_t stride_ = 0;
     uint64_t cpu_stride_ = 0;
     Table table_;
-    alignas(64) std::atomic<uint32_t> count_{0};
-    std::atomic<uint32_t> hand_{0};
+    alignas(64) std::atomic<uint32_t> hand_{0};
     NodePool pool_;
     os::Pages value_pages_;
     os::Pages mark_pages_;
+    os::Pages owner_pages_;
+    std::unique_ptr<OwnList[]> lists_;
 };
 
 template <class Key>

@@ -24,13 +24,22 @@ inline uint64_t fold(uint64_t x, uint64_t y) noexcept {
     return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
+// Eight key bytes, read by halves: programs put keys together from smaller fields, and a load that
+// is wider than the last store waits until that store has reached the cache.
+inline uint64_t load_by_halves(const std::byte* key) noexcept {
+    return relaxed_load<uint32_t>(key) | uint64_t{relaxed_load<uint32_t>(key + 4)} << 32;
+}
+
 // Key policies. Held: what a key is while it is used; it no longer depends on the caller's memory,
 // except for long keys, whose caller owns a copy.
 template <class Word>
 struct WordKey {
     using Held = Word;
     static constexpr uint32_t kSize = sizeof(Word);
-    static Held load(const std::byte* key, uint32_t) noexcept { return relaxed_load<Word>(key); }
+    static Held load(const std::byte* key, uint32_t) noexcept {
+        if constexpr (sizeof(Word) == 8) return load_by_halves(key);
+        return relaxed_load<Word>(key);
+    }
     static uint64_t hash(Held key, uint32_t, const HashSecret& s) noexcept {
         return fold(uint64_t{key} ^ s.a, s.b);
     }
@@ -51,7 +60,7 @@ struct PairKey {
     };
     static constexpr uint32_t kSize = 16;
     static Held load(const std::byte* key, uint32_t) noexcept {
-        return {relaxed_load<uint64_t>(key), relaxed_load<uint64_t>(key + 8)};
+        return {load_by_halves(key), load_by_halves(key + 8)};
     }
     static uint64_t hash(Held key, uint32_t, const HashSecret& s) noexcept {
         return fold(fold(key.low ^ s.a, key.high ^ s.b) ^ s.c, s.b);
@@ -75,11 +84,17 @@ struct BytesKey {
         uint64_t state = s.c ^ size;
         uint32_t at = 0;
         for (; size - at > 16; at += 16) {
-            state = fold(relaxed_load<uint64_t>(key + at) ^ s.a,
-                         relaxed_load<uint64_t>(key + at + 8) ^ state);
+            state = fold(load_by_halves(key + at) ^ s.a, load_by_halves(key + at + 8) ^ state);
         }
         uint64_t tail[2] = {0, 0};
-        relaxed_copy(reinterpret_cast<std::byte*>(tail), key + at, size - at);
+        if (size - at == 8) {
+            tail[0] = load_by_halves(key + at);
+        } else if (size - at == 16) {
+            tail[0] = load_by_halves(key + at);
+            tail[1] = load_by_halves(key + at + 8);
+        } else {
+            relaxed_copy(reinterpret_cast<std::byte*>(tail), key + at, size - at);
+        }
         state = fold(tail[0] ^ s.a, tail[1] ^ state);
         return fold(state ^ s.c, s.b);
     }
@@ -88,7 +103,7 @@ struct BytesKey {
         for (; i + 8 <= size; i += 8) {
             uint64_t other = 0;
             std::memcpy(&other, stored + i, 8);
-            if (other != relaxed_load<uint64_t>(key + i)) return false;
+            if (other != load_by_halves(key + i)) return false;
         }
         for (; i < size; ++i) {
             if (stored[i] != std::byte{relaxed_load<uint8_t>(key + i)}) return false;

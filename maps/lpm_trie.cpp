@@ -56,7 +56,7 @@ public:
         SKEP_TRY(value_pages_, os::Pages::allocate(nodes * stride_));
         SKEP_TRY(node_pages_, os::Pages::allocate(nodes * sizeof(Node)));
         SKEP_TRY(data_pages_, os::Pages::allocate(nodes * data_size_));
-        SKEP_CHECK(pool_.init(static_cast<uint32_t>(nodes)));
+        SKEP_CHECK(pool_.init(static_cast<uint32_t>(nodes), 2 * def().max_entries));
         set_values({value_pages_.data(), nodes * stride_, stride_});
         return {};
     }

@@ -10,6 +10,7 @@
 #include "maps/create.hpp"
 #include "maps/map_types.hpp"
 #include "maps/table.hpp"
+#include "maps/value_objects.hpp"
 #include "vm/base/try.hpp"
 
 namespace skep {
@@ -22,7 +23,12 @@ uint32_t next_map_id() noexcept {
 
 }  // namespace
 
-Map::Map(MapDef def) : def_(std::move(def)), id_(next_map_id()) {}
+Map::Map(MapDef def)
+    : find_([](Map* map, const std::byte* key, unsigned cpu) noexcept {
+          return map->lookup(key, {cpu});
+      }),
+      def_(std::move(def)),
+      id_(next_map_id()) {}
 
 std::byte* Map::lookup(const std::byte*, MapCaller) noexcept { return nullptr; }
 std::byte* Map::lookup_percpu(const std::byte*, unsigned) noexcept { return nullptr; }
@@ -76,6 +82,7 @@ long Map::host_pop(std::span<std::byte>) noexcept { return -EOPNOTSUPP; }
 long Map::open_events(uint64_t) noexcept { return -EOPNOTSUPP; }
 long Map::consume(Consume, void*, uint64_t) noexcept { return -EOPNOTSUPP; }
 int Map::event_fd() noexcept { return -EOPNOTSUPP; }
+bool Map::key_of(const std::byte*, std::byte*) noexcept { return false; }
 long Map::submit(std::span<const std::byte>) noexcept { return -EOPNOTSUPP; }
 
 long Map::freeze() noexcept {
@@ -99,14 +106,8 @@ ValueCopy::ValueCopy(const MapDef& def, uint32_t size) : size_(size) {
     if (plain_.empty()) plain_.push_back({0, 0});
 }
 
-void ValueCopy::overwrite(std::byte* to, const std::byte* from) const noexcept {
-    if (plain_.empty()) return relaxed_copy(to, from, size_);
+void ValueCopy::overwrite_parts(std::byte* to, const std::byte* from) const noexcept {
     for (const Segment& s : plain_) relaxed_copy(to + s.offset, from + s.offset, s.size);
-}
-
-void ValueCopy::initialise(std::byte* to, const std::byte* from) const noexcept {
-    if (!plain_.empty()) relaxed_zero(to, size_);
-    overwrite(to, from);
 }
 
 void ValueCopy::read(std::byte* to, const std::byte* from) const noexcept {
@@ -130,16 +131,33 @@ ValueLocks* value_locks(Map& map) noexcept {
     return table != nullptr ? table->locks() : nullptr;
 }
 
+namespace {
+
+bool has_field(const MapDef& def, FieldKind kind) noexcept {
+    return std::ranges::any_of(def.fields, [&](const SpecialField& f) { return f.kind == kind; });
+}
+
+}  // namespace
+
 TableMap::TableMap(MapDef definition, bool percpu)
     : Map(std::move(definition)),
       percpu_(percpu),
       cpus_(percpu ? cpu_slots() : 1),
-      has_lock_(std::ranges::any_of(
-          def().fields, [](const SpecialField& f) { return f.kind == FieldKind::SpinLock; })),
+      has_lock_(has_field(def(), FieldKind::SpinLock)),
       copy_(def(), def().value_size),
       host_copy_(def(),
                  percpu ? static_cast<uint32_t>(round_up(def().value_size, 8)) : def().value_size),
-      locks_(has_lock_ ? std::make_unique<ValueLocks>() : nullptr) {}
+      locks_(has_lock_ ? std::make_unique<ValueLocks>() : nullptr),
+      timers_(has_field(def(), FieldKind::Timer) ? std::make_unique<MapTimers>(def()) : nullptr) {}
+
+TableMap::~TableMap() {
+    if (!def().fields.empty()) unlist_value_objects(*this);
+}
+
+void TableMap::set_values(ValueRange range) {
+    Map::set_values(range);
+    if (!def().fields.empty()) list_value_objects(*this);
+}
 
 namespace {
 

@@ -35,7 +35,7 @@ public:
         inner.max_entries = static_cast<uint32_t>(
             std::max<uint64_t>(1, std::min<uint64_t>(kObjects, kMaxBytes / one)));
         SKEP_TRY(hash_, make_hash(std::move(inner)));
-        set_values(hash_->values());
+        Map::set_values(hash_->values());
         zero_.resize(host_value_size());
         return {};
     }

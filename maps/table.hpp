@@ -10,6 +10,7 @@
 #include <skep/map.hpp>
 
 #include "maps/relaxed_copy.hpp"
+#include "maps/timers.hpp"
 #include "maps/value_lock.hpp"
 #include "vm/sync/slots.hpp"
 
@@ -27,9 +28,17 @@ public:
 
     uint32_t size() const noexcept { return size_; }
     // Over a live value: its special fields stay as they are.
-    void overwrite(std::byte* to, const std::byte* from) const noexcept;
+    void overwrite(std::byte* to, const std::byte* from) const noexcept {
+        if (plain_.empty()) [[likely]] {
+            return relaxed_copy(to, from, size_);
+        }
+        overwrite_parts(to, from);
+    }
     // Into an unused value: its special fields become zero.
-    void initialise(std::byte* to, const std::byte* from) const noexcept;
+    void initialise(std::byte* to, const std::byte* from) const noexcept {
+        if (!plain_.empty()) relaxed_zero(to, size_);
+        overwrite(to, from);
+    }
     // Out of a value: special fields read as zero.
     void read(std::byte* to, const std::byte* from) const noexcept;
 
@@ -38,6 +47,8 @@ private:
         uint32_t offset = 0;
         uint32_t size = 0;
     };
+    void overwrite_parts(std::byte* to, const std::byte* from) const noexcept;
+
     uint32_t size_;
     std::vector<Segment> plain_;  // empty: the whole value is plain bytes
 };
@@ -51,11 +62,21 @@ public:
         return percpu_ ? round_up(def().value_size, 8) * cpus_ : def().value_size;
     }
 
+    ~TableMap() override;
+
     // Where values hold a bpf_spin_lock.
     virtual ValueLocks* locks() noexcept { return locks_.get(); }
+    // Where values hold a bpf_timer.
+    MapTimers* timers() noexcept { return timers_.get(); }
 
 protected:
     TableMap(MapDef def, bool percpu);
+
+    void set_values(ValueRange range);
+    // The entry of that value has ended (unlinked or about to be overwritten): so do its objects.
+    void drop_objects(const std::byte* value) noexcept {
+        if (timers_ != nullptr) timers_->forget(value);
+    }
 
     // Runs `copy` on a value, under its lock if the flags say so. 0 or -EDEADLK.
     template <class Copy>
@@ -101,6 +122,7 @@ protected:
 
 private:
     const std::unique_ptr<ValueLocks> locks_;
+    const std::unique_ptr<MapTimers> timers_;
 };
 
 }  // namespace skep

@@ -8,9 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
-#include <thread>
 
 #include <skep/map.hpp>
 
@@ -21,38 +19,44 @@ namespace skep {
 
 class ValueLocks {
 public:
-    // 0, or -EDEADLK: this CPU holds it already. Threads without a slot pass slot_count().
-    long lock(const std::byte* value, unsigned cpu) noexcept {
-        std::atomic<uint32_t>& owner = of(value).owner;
+    // 0; -EBUSY: somebody else holds it; -EDEADLK: this CPU does. Threads without a slot pass
+    // slot_count().
+    long try_lock(const std::byte* value, unsigned cpu) noexcept {
         const uint32_t self = cpu + 1;
-        const bool known = cpu < sync::slot_count();
-        for (unsigned round = 0;; ++round) {
-            uint32_t seen = 0;
-            if (owner.compare_exchange_strong(seen, self, std::memory_order_acquire)) return 0;
-            if (known && seen == self) return -EDEADLK;
-            if (round < kSpins) {
-                sync::pause();
-            } else if (round < kSpins + kYields) {
-                std::this_thread::yield();
-            } else {
-                std::this_thread::sleep_for(std::chrono::microseconds(100));
-            }
-        }
+        uint32_t seen = 0;
+        if (of(value).owner.compare_exchange_strong(seen, self, std::memory_order_acquire))
+            return 0;
+        return seen == self && cpu < sync::slot_count() ? -EDEADLK : -EBUSY;
+    }
+    // Waits. 0 or -EDEADLK.
+    long lock(const std::byte* value, unsigned cpu) noexcept {
+        sync::Backoff backoff;
+        long result = try_lock(value, cpu);
+        for (; result == -EBUSY; result = try_lock(value, cpu)) backoff.wait();
+        return result;
     }
     // Only who locked it unlocks it. False: this CPU does not hold it.
     bool unlock(const std::byte* value, unsigned cpu) noexcept {
+        return unlock_stripe(stripe_of(value), cpu);
+    }
+
+    // Which lock it is, for who unlocks later.
+    static uint32_t stripe_of(const std::byte* value) noexcept {
+        return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(value) / 8 * 0x9e3779b97f4a7c15 >>
+                                     58);
+    }
+    bool unlock_stripe(uint32_t stripe, unsigned cpu) noexcept {
         uint32_t self = cpu + 1;
-        return of(value).owner.compare_exchange_strong(self, 0, std::memory_order_release);
+        return stripe < kStripes &&
+               stripes_[stripe].owner.compare_exchange_strong(self, 0, std::memory_order_release);
     }
 
 private:
-    static constexpr unsigned kStripes = 64, kSpins = 128, kYields = 16;
+    static constexpr unsigned kStripes = 64;
     struct alignas(64) Stripe {
         std::atomic<uint32_t> owner{0};  // CPU slot plus 1
     };
-    Stripe& of(const std::byte* value) noexcept {
-        return stripes_[reinterpret_cast<uintptr_t>(value) / 8 * 0x9e3779b97f4a7c15 >> 58];
-    }
+    Stripe& of(const std::byte* value) noexcept { return stripes_[stripe_of(value)]; }
 
     std::array<Stripe, kStripes> stripes_;
 };

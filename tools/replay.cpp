@@ -89,7 +89,7 @@ public:
     }
 
     void run(size_t slot) {
-        if (options_.clock != nullptr) *options_.clock = times_[slot];
+        if (options_.clock != nullptr) go_on_to(times_[slot]);
         Packet& packet = packets_[slot];
         RedirectTarget* target = options_.out != nullptr ? &targets_[slot] : nullptr;
         if (shape_.kind == ProgKind::Xdp) {
@@ -121,6 +121,22 @@ public:
     }
 
 private:
+    // Sets the clock, and on the way to each time at which a timer is due.
+    void go_on_to(uint64_t time) {
+        constexpr unsigned kMostTimes = 100'000;  // a timer that restarts at once never ends
+        for (unsigned n = 0; options_.timers != nullptr && n < kMostTimes; ++n) {
+            const auto next = options_.timers->next_timer();
+            if (!next || *next > time) break;
+            *options_.clock = std::max(*options_.clock, *next);
+            if (const auto runs = options_.timers->run_timers(*options_.clock)) {
+                outcome_.timers_fired += runs->fired;
+                if (runs->trapped != 0 && !outcome_.trap)
+                    outcome_.trap = program_.describe(runs->first_trap);
+            }
+        }
+        *options_.clock = time;
+    }
+
     const Frame& frame_of(uint64_t run) const {
         return capture_.frames[run % capture_.frames.size()];
     }

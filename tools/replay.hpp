@@ -34,6 +34,7 @@ struct ReplayOptions {
     bool progress = false;
     CaptureWriter* out = nullptr;
     uint64_t* clock = nullptr;  // set to each packet's time before its run; null: left alone
+    Vm* timers = nullptr;       // whose timers fire as the clock goes on; null: none
     std::vector<ContextEdit> edits;
     std::function<void()> after_batch;  // untimed
     // Names the target of a redirect for the comments in `out`.
@@ -51,6 +52,7 @@ struct PacketRow {
 struct Outcome {
     uint64_t total = 0;
     uint64_t trapped = 0;
+    uint64_t timers_fired = 0;
     std::array<uint64_t, 16> low{};       // by return value
     std::map<uint32_t, uint64_t> others;  // the rest
     uint64_t timed_ns = 0;

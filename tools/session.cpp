@@ -500,7 +500,10 @@ Result<void> Session::run_packets() {
         if (!capture.note.empty()) warn("--pcap: reading ended early: " + escaped(capture.note));
         report.from_capture = true;
         report.truncated = capture.truncated;
-        if (packet_clock_) replay.clock = &now_;
+        if (packet_clock_) {
+            replay.clock = &now_;
+            replay.timers = &*vm_;
+        }
     } else {
         SKEP_TRY(capture.bytes, input());
         if (capture.bytes.empty()) capture.bytes.resize(kSmallestFrame);

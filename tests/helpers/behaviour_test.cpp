@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <string>
 
+#include "maps/value_lock.hpp"
 #include "tests/helpers/sandbox.hpp"
 
 namespace skep {
@@ -251,8 +252,14 @@ TEST(Dynptr, ForgedOnesReachNothing) {
     EXPECT_EQ(box.env.trap, TrapCode::None);
 }
 
+MapDef lock_map() {
+    MapDef def = test::array_map(16, 2);
+    def.fields = {{FieldKind::SpinLock, 0, 4, 0}};
+    return def;
+}
+
 TEST(SpinLock, OneAtATimeAndFreedAtTheEnd) {
-    Sandbox box({test::array_map(16, 2)});
+    Sandbox box({lock_map()});
     const uint64_t first = guest_address(region::kFirstMap, 0);
     box.call("spin_lock", first);
     EXPECT_EQ(box.env.trap, TrapCode::None);
@@ -270,10 +277,26 @@ TEST(SpinLock, OneAtATimeAndFreedAtTheEnd) {
     EXPECT_EQ(box.env.trap, TrapCode::Protocol);
 }
 
+// BPF_F_LOCK and bpf_spin_lock are one lock, and what a program writes there is none.
+TEST(SpinLock, ExcludesLockedUpdatesAndCannotBeForged) {
+    Sandbox box({lock_map()});
+    const uint64_t first = guest_address(region::kFirstMap, 0);
+    std::memset(box.maps[0]->values().base, 0xff, 16);
+    box.call("spin_lock", first);
+    EXPECT_EQ(box.env.trap, TrapCode::None);
+    EXPECT_EQ(value_locks(*box.maps[0])->try_lock(box.maps[0]->values().base, 7), -EBUSY);
+    std::memset(box.maps[0]->values().base, 0, 16);
+    EXPECT_EQ(value_locks(*box.maps[0])->try_lock(box.maps[0]->values().base, 7), -EBUSY);
+    box.call("spin_unlock", first);
+    EXPECT_EQ(value_locks(*box.maps[0])->try_lock(box.maps[0]->values().base, 7), 0);
+    EXPECT_EQ(box.env.trap, TrapCode::None);
+    box.call("spin_lock", first + 4);
+    EXPECT_EQ(box.env.trap, TrapCode::BadArgument) << "no lock is there";
+}
+
 TEST(SpinLock, WaitingCostsFuel) {
-    Sandbox box({test::array_map(16, 2)});
-    uint32_t taken = 1;
-    std::memcpy(box.maps[0]->values().base, &taken, 4);
+    Sandbox box({lock_map()});
+    ASSERT_EQ(value_locks(*box.maps[0])->lock(box.maps[0]->values().base, 7), 0);
     box.env.fuel = 10;
     box.env.fuel_reserve = 0;
     box.call("spin_lock", guest_address(region::kFirstMap, 0));

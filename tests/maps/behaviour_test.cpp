@@ -336,5 +336,35 @@ TEST(Slots, RunOutAndComeBack) {
     }).join();
 }
 
+// With BPF_F_NO_COMMON_LRU a slot has its share and evicts of its own; without, it may fill the
+// map.
+TEST(Lru, SharesOfTheSlots) {
+    const uint32_t capacity = 16 * cpu_slots();
+    for (const uint32_t flags : {uint32_t{0}, map_flags::kNoCommonLru}) {
+        const auto map = make(def_of(MapType::LruHash, 4, 8, capacity, flags));
+        const auto fill = [&](uint32_t first) {
+            const RunScope run;
+            const uint64_t value = 1;
+            for (uint32_t key = first; key < first + capacity; ++key) {
+                ASSERT_EQ(map->update(bytes(key), bytes(value), 0, run.caller()), 0);
+            }
+        };
+        const auto count = [&](uint32_t first) {
+            const RunScope run;
+            uint32_t found = 0;
+            for (uint32_t key = first; key < first + capacity; ++key) {
+                found += map->lookup(bytes(key), run.caller()) != nullptr ? 1 : 0;
+            }
+            return found;
+        };
+        fill(0);
+        EXPECT_EQ(count(0), flags == 0 ? capacity : 16u);
+        if (flags == 0) continue;
+        std::thread([&] { fill(1000000); }).join();
+        EXPECT_EQ(count(0), 16u) << "another slot evicts nothing of this one's";
+        EXPECT_EQ(count(1000000), 16u);
+    }
+}
+
 }  // namespace
 }  // namespace skep

@@ -3,6 +3,8 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -116,6 +118,63 @@ TEST_P(Stress, ValuesBelongToTheirKeys) {
 INSTANTIATE_TEST_SUITE_P(Hash, Stress,
                          testing::Values(MapType::Hash, MapType::PercpuHash, MapType::LruHash,
                                          MapType::LruPercpuHash));
+
+uint64_t resident_bytes() {
+    std::ifstream file("/proc/self/statm");
+    uint64_t all = 0, resident = 0;
+    file >> all >> resident;
+    return resident * 4096;
+}
+
+// A billion mixed operations (SKEP_LONG; else a few): no wrong answer, nothing lost, no growth.
+TEST(Soak, MixedOperationsOnEveryHash) {
+    const bool longer = std::getenv("SKEP_LONG") != nullptr;
+    constexpr MapType kTypes[] = {MapType::Hash, MapType::PercpuHash, MapType::LruHash,
+                                  MapType::LruPercpuHash};
+    constexpr unsigned kWorkers = 4;
+    const uint64_t each =
+        (longer ? 1'000'000'000ull : 400'000ull) / std::size(kTypes) / kWorkers / 64;
+    for (const MapType type : kTypes) {
+        const auto map = make(def_of(type, 8, 16, 256));
+        std::atomic<uint64_t> wrong{0}, before{0};
+        std::vector<std::thread> threads;
+        for (unsigned t = 0; t < kWorkers; ++t) {
+            threads.emplace_back([&, t] {
+                uint64_t random = t + 1;
+                for (uint64_t round = 0; round < each; ++round) {
+                    if (!sync::enter()) continue;
+                    const MapCaller caller{sync::current_slot()};
+                    for (unsigned n = 0; n < 64; ++n) {
+                        random = random * 6364136223846793005 + 1442695040888963407;
+                        const uint64_t key = random >> 33 & 511;
+                        const uint64_t value[2] = {key, ~key};
+                        switch (random >> 60) {
+                            case 0:
+                            case 1:
+                            case 2: map->update(bytes(key), bytes(value), 0, caller); break;
+                            case 3: map->erase(bytes(key), caller); break;
+                            default: {
+                                const std::byte* found = map->lookup(bytes(key), caller);
+                                if (found == nullptr) break;
+                                const uint64_t first = load(found), second = load(found + 8);
+                                // Copies of other slots begin as zeroes.
+                                if ((first != key || second != ~key) && (first | second) != 0)
+                                    ++wrong;
+                            }
+                        }
+                    }
+                    sync::leave();
+                    if (t == 0 && round == each / 10) before = resident_bytes();
+                }
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        EXPECT_EQ(wrong, 0u);
+        EXPECT_LT(resident_bytes(), before + (16u << 20)) << "memory grew";
+        const bool lru = type == MapType::LruHash || type == MapType::LruPercpuHash;
+        std::thread([&] { expect_capacity(*map, 256, lru); }).join();
+    }
+}
 
 // Two words that only ever change together, under the value's lock.
 TEST(ValueLock, KeepsUpdatesWhole) {

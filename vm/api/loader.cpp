@@ -23,7 +23,7 @@ public:
 
 bool same_shape(const MapDef& a, const MapDef& b) {
     return a.type == b.type && a.key_size == b.key_size && a.value_size == b.value_size &&
-           a.max_entries == b.max_entries && a.flags == b.flags;
+           a.max_entries == b.max_entries && a.flags == b.flags && a.fields == b.fields;
 }
 
 std::vector<bool> used_maps(const Program& program) {
@@ -208,7 +208,13 @@ Result<std::shared_ptr<Map>> Loader::map_for(const std::shared_ptr<const MapDef>
     if (const auto known = state_.map_of_def.find(def.get()); known != state_.map_of_def.end())
         return known->second;
     std::shared_ptr<Map> map;
-    if (def->pin_by_name) {
+    if (const auto lent = state_.lent.find(def->name); lent != state_.lent.end()) {
+        map = lent->second;
+        if (!same_shape(map->def(), *def))
+            return fail(ErrorCode::BadMapDef, "map " + def->name +
+                                                  " is to be one that the host gave, which has "
+                                                  "another shape");
+    } else if (def->pin_by_name) {
         if (const auto pinned = state_.pinned.find(def->name); pinned != state_.pinned.end()) {
             map = pinned->second;
             if (!same_shape(map->def(), *def))
@@ -235,8 +241,9 @@ Result<std::shared_ptr<Map>> Loader::map_for(const std::shared_ptr<const MapDef>
 }
 
 Result<void> Loader::account(const Map& map) {
+    // Memory that is taken on demand counts in full.
     const MapMemory memory = map.memory();
-    const uint64_t bytes = memory.values + memory.metadata;
+    const uint64_t bytes = std::max(memory.values, map.values().size) + memory.metadata;
     if (bytes > state_.options.map_bytes - state_.map_bytes)
         return fail(ErrorCode::LimitExceeded,
                     "map " + map.def().name + " needs " + std::to_string(bytes) + " bytes; " +

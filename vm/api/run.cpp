@@ -62,7 +62,8 @@ RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
 
 // Everything but what must be looked at before any run.
 [[gnu::noinline]] RunResult run_in_area(VmState& state, const ProgramBody& body, void* ctx,
-                                        PacketBuffer* packet, RedirectTarget* redirect) noexcept {
+                                        PacketBuffer* packet, RedirectTarget* redirect,
+                                        const Code* code) noexcept {
     sync::ThreadSlot& thread = sync::thread_slot;
     if (thread.slot == nullptr && !sync::acquire_slot(thread)) [[unlikely]]
         return trapped(body, TrapCode::NoSlot);
@@ -75,7 +76,7 @@ RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
     area->interrupt = &body.interrupted;
     RunResult result;
     result.r0 = run_program(*area, {.image = body.image,
-                                    .code = body.code,
+                                    .code = code,
                                     .ctx = ctx,
                                     .packet = packet,
                                     .fuel = body.fuel,
@@ -93,12 +94,13 @@ RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
 }  // namespace
 
 RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuffer* packet,
-                   RedirectTarget* redirect) noexcept {
+                   RedirectTarget* redirect, const Code* instead) noexcept {
     if (packet != nullptr && !well_formed(*packet)) [[unlikely]]
         return trapped(body, TrapCode::BadArgument);
     if (body.interrupted.load(std::memory_order_relaxed) != 0) [[unlikely]]
         return trapped(body, TrapCode::Interrupted);
-    if (!body.code->is_bare()) return run_in_area(state, body, ctx, packet, redirect);
+    const Code* code = instead != nullptr ? instead : body.code;
+    if (!code->is_bare()) return run_in_area(state, body, ctx, packet, redirect, code);
     if (redirect != nullptr) *redirect = {};
     return run_bare(body, ctx);
 }

@@ -1,4 +1,5 @@
 // Vm and LoadedProgram: the public face. Everything that may fail is an Error; nothing is thrown.
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -140,6 +141,36 @@ std::shared_ptr<Map> Vm::map(std::string_view name) const {
     return nullptr;
 }
 
+Result<void> Vm::use_map(std::string_view name, std::shared_ptr<Map> map) {
+    return guarded([&]() -> Result<void> {
+        if (map == nullptr) return fail(ErrorCode::InvalidArgument, "there is no map to use");
+        VmState& state = *impl_->state;
+        const std::lock_guard lock(state.mutex);
+        state.lent[std::string(name)] = map;
+        if (std::ranges::find(state.maps, map) == state.maps.end())
+            state.maps.push_back(std::move(map));
+        return {};
+    });
+}
+
+MapMemory Vm::memory() const {
+    MapMemory sum;
+    const std::lock_guard lock(impl_->state->mutex);
+    for (const auto& map : impl_->state->maps) {
+        const MapMemory one = map->memory();
+        sum.values += one.values;
+        sum.metadata += one.metadata;
+        sum.deferred += one.deferred;
+    }
+    return sum;
+}
+
+Result<TimerRuns> Vm::run_timers(uint64_t now_ns) {
+    return guarded([&]() -> Result<TimerRuns> { return impl_->state->run_timers(now_ns); });
+}
+
+std::optional<uint64_t> Vm::next_timer() const { return impl_->state->timers->next(); }
+
 std::vector<std::shared_ptr<Map>> Vm::maps() const {
     const std::lock_guard lock(impl_->state->mutex);
     return impl_->state->maps;
@@ -197,11 +228,7 @@ TrapInfo LoadedProgram::describe(const RunResult& result) const {
     info.slot = result.slot;
     if (result.ok()) return info;
     std::shared_ptr<const ProgramBody> body = impl_->body;
-    if (result.program != body->number) {
-        const std::lock_guard lock(impl_->state->mutex);
-        const auto other = impl_->state->programs.find(result.program);
-        body = other == impl_->state->programs.end() ? nullptr : other->second.lock();
-    }
+    if (result.program != body->number) body = impl_->state->program(result.program);
     info.message = text_of(result.trap);
     if (body == nullptr) return info;
     const Program& program = *body->source;

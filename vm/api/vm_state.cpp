@@ -15,6 +15,7 @@ namespace skep {
 
 VmState::VmState(VmOptions given)
     : options(std::move(given)),
+      timers(std::make_shared<TimerWheel>()),
       slots_(sync::slot_count()),
       areas_(std::make_unique<std::atomic<RunArea*>[]>(size_t{slots_} * kMaxRunDepth)) {}
 
@@ -40,6 +41,7 @@ RunArea* VmState::area(unsigned slot, unsigned depth) noexcept {
     area->services = &options.services;
     area->user = options.user;
     area->cpu = slot;
+    area->timers = timers.get();
     entry.store(area, std::memory_order_release);
     return area;
 }

@@ -15,6 +15,7 @@
 
 #include <skep/vm.hpp>
 
+#include "maps/timers.hpp"
 #include "vm/prog/program.hpp"
 #include "vm/run/image.hpp"
 #include "vm/run/lower.hpp"
@@ -65,6 +66,9 @@ struct VmState {
     std::shared_ptr<Map> map_handle(const Map* map) const;
     const Helper* host_helper(uint32_t id) const;
     const Helper* host_kfunc(std::string_view name) const;
+    // Null if there is none, or no more.
+    std::shared_ptr<const ProgramBody> program(uint32_t number) const;
+    TimerRuns run_timers(uint64_t now);
 #ifdef SKEP_HAS_JIT
     Result<std::shared_ptr<const Code>> native_code(const Image& image);
 #endif
@@ -81,7 +85,9 @@ struct VmState {
     std::unordered_map<const MapDef*, std::shared_ptr<Map>> map_of_def;
     std::vector<std::shared_ptr<const MapDef>> defs;
     std::unordered_map<std::string, std::shared_ptr<Map>> pinned;  // by name
-    uint64_t map_bytes = 0;                                        // reserved so far
+    std::unordered_map<std::string, std::shared_ptr<Map>> lent;    // by name: Vm::use_map
+    const std::shared_ptr<TimerWheel> timers;
+    uint64_t map_bytes = 0;  // reserved so far
     std::vector<std::unique_ptr<HostHelper>> helpers;
     std::vector<std::unique_ptr<HostHelper>> kfuncs;
     std::unordered_map<uint32_t, std::weak_ptr<const ProgramBody>> programs;
@@ -144,8 +150,9 @@ private:
     std::shared_ptr<const Btf> types_;  // of the kernel, for the program that is being loaded
 };
 
-// One run of a loaded program; `packet` is null for contexts without one.
+// One run of a loaded program; `packet` is null for contexts without one. `instead`: what runs in
+// place of the program's own code.
 RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuffer* packet,
-                   RedirectTarget* redirect) noexcept;
+                   RedirectTarget* redirect, const Code* instead = nullptr) noexcept;
 
 }  // namespace skep

@@ -108,6 +108,7 @@ public:
     uint32_t slot = 0;
     uint32_t subprogram = 0;
     CallResult call(HelperEnv& env, const uint64_t (&args)[5]) const noexcept override;
+    uint64_t place() const noexcept override;
 };
 
 class Image {

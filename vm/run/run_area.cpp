@@ -106,6 +106,8 @@ CallResult FunctionEntry::call(HelperEnv& env, const uint64_t (&args)[5]) const 
     return image->code->enter(env, subprogram, args);
 }
 
+uint64_t FunctionEntry::place() const noexcept { return uint64_t{image->program_id} << 32 | slot; }
+
 CallResult finish_tail_calls(HelperEnv& env) noexcept {
     auto& area = static_cast<RunArea&>(env);
     const auto* caller = static_cast<const Image*>(area.image);

@@ -114,6 +114,19 @@ bool take_slot(unsigned index) noexcept {
     return index < count && thread_slot.slot == nullptr && try_take(thread_slot, slots, index);
 }
 
+bool pin(std::atomic<uint64_t>& word, const std::atomic<uint64_t>& epoch) noexcept {
+    ThreadSlot& thread = thread_slot;
+    for (unsigned i = 0; i < thread.pinned; ++i) {
+        if (thread.pins[i] == &word) return true;
+    }
+    if (thread.depth == 0 || thread.pinned == kMaxPins) return false;
+    word.store(std::max<uint64_t>(1, epoch.load(std::memory_order_acquire)),
+               std::memory_order_relaxed);
+    full_fence();
+    thread.pins[thread.pinned++] = &word;
+    return true;
+}
+
 HostSection::HostSection() noexcept : own_(enter()) {
     if (own_) return;
     const unsigned count = slot_count();

@@ -31,11 +31,15 @@ struct Domain {
     std::atomic<unsigned> count{0};
 };
 
+inline constexpr unsigned kMaxPins = 16;
+
 struct ThreadSlot {
     Slot* slot = nullptr;
     unsigned index = 0;
-    unsigned depth = 0;  // open read sections of this thread
-    unsigned runs = 0;   // runs of programs that this thread is inside of
+    unsigned depth = 0;   // open read sections of this thread
+    unsigned runs = 0;    // runs of programs that this thread is inside of
+    unsigned pinned = 0;  // words that say so elsewhere: see pin()
+    std::atomic<uint64_t>* pins[kMaxPins] = {};
 };
 
 extern constinit Domain process;
@@ -90,8 +94,18 @@ inline bool enter() noexcept {
 // Ends what the matching enter() began.
 inline void leave() noexcept {
     ThreadSlot& thread = thread_slot;
-    if (--thread.depth == 0) thread.slot->epoch.store(0, std::memory_order_release);
+    if (--thread.depth != 0) return;
+    thread.slot->epoch.store(0, std::memory_order_release);
+    while (thread.pinned != 0) [[unlikely]] {
+        thread.pins[--thread.pinned]->store(0, std::memory_order_release);
+    }
 }
+
+// For memory with epochs of its own, which other processes reclaim: `word` holds what `epoch` said
+// at the first call of a read section, until the section ends, and other processes see it before
+// they see what this thread does next. Both live as long as the section. False: outside of one, or
+// it has pinned too much.
+bool pin(std::atomic<uint64_t>& word, const std::atomic<uint64_t>& epoch) noexcept;
 
 // The slot of this thread; meaningful between enter() and leave(), and in a run.
 inline unsigned current_slot() noexcept { return thread_slot.index; }

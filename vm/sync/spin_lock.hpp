@@ -20,6 +20,28 @@ inline void pause() noexcept {
 #endif
 }
 
+// What who waits for a short while does next: spins, then yields, then sleeps in growing steps.
+class Backoff {
+public:
+    void wait() noexcept {
+        if (round_ < kSpins) {
+            ++round_;
+            return pause();
+        }
+        if (round_ < kSpins + kYields) {
+            ++round_;
+            return std::this_thread::yield();
+        }
+        std::this_thread::sleep_for(nap_);
+        if (nap_.count() < 1000) nap_ *= 2;
+    }
+
+private:
+    static constexpr unsigned kSpins = 128, kYields = 8;
+    unsigned round_ = 0;
+    std::chrono::microseconds nap_{20};
+};
+
 class SpinLock {
 public:
     bool try_lock() noexcept {
@@ -35,20 +57,10 @@ public:
 
 private:
     [[gnu::noinline]] void wait() noexcept {
-        constexpr unsigned kSpins = 128, kYields = 8;
-        for (unsigned i = 0; i < kSpins; ++i) {
-            pause();
-            if (try_lock()) return;
-        }
-        for (unsigned i = 0; i < kYields; ++i) {
-            std::this_thread::yield();
-            if (try_lock()) return;
-        }
-        std::chrono::microseconds nap{20};
-        while (!try_lock()) {
-            std::this_thread::sleep_for(nap);
-            if (nap.count() < 1000) nap *= 2;
-        }
+        Backoff backoff;
+        do {
+            backoff.wait();
+        } while (!try_lock());
     }
 
     std::atomic<uint32_t> word_{0};

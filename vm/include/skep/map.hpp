@@ -161,7 +161,7 @@ public:
 };
 
 struct MapMemory {
-    uint64_t values = 0;    // bytes reserved for values
+    uint64_t values = 0;    // bytes reserved for values; in use, where memory is taken on demand
     uint64_t metadata = 0;  // bytes for keys, links and everything else
     uint64_t deferred = 0;  // bytes that wait for running programs to end
 };
@@ -179,7 +179,10 @@ struct MapEvent {
     uint64_t lost = 0;  // records that found no room before this one
 };
 
-class Map {
+template <class Key, class Value>
+class MapView;
+
+class Map : public std::enable_shared_from_this<Map> {
 public:
     virtual ~Map() = default;
     Map(const Map&) = delete;
@@ -200,6 +203,12 @@ public:
     // The value, or null. It stays valid until the run that looked it up ends, whatever other
     // threads delete or evict meanwhile.
     virtual std::byte* lookup(const std::byte* key, MapCaller caller) noexcept;
+    // What bpf_map_lookup_elem gives: lookup(), or for maps of maps lookup_map(), by one indirect
+    // call. The type's own function, fixed for the map's life.
+    using Find = std::byte* (*)(Map* map, const std::byte* key, unsigned cpu) noexcept;
+    std::byte* find(const std::byte* key, MapCaller caller) noexcept {
+        return find_(this, key, caller.cpu);
+    }
     virtual std::byte* lookup_percpu(const std::byte* key, unsigned cpu) noexcept;
     virtual long update(const std::byte* key, const std::byte* value, uint64_t flags,
                         MapCaller caller) noexcept;
@@ -266,6 +275,12 @@ public:
     virtual int event_fd() noexcept;
     // User ring buffer: one record for the program. -7 too large, -11 no room.
     virtual long submit(std::span<const std::byte> record) noexcept;
+    // Typed access for hosts; in <skep/map_view.hpp>.
+    template <class Key, class Value>
+    MapView<Key, Value> view();
+    // The key of the entry whose value lies at `value`, for as long as a run may see it. False for
+    // maps that do not know.
+    virtual bool key_of(const std::byte* value, std::byte* key) noexcept;
     // Makes the map read-only for the host too (BPF_MAP_FREEZE).
     virtual long freeze() noexcept;
 
@@ -275,8 +290,10 @@ public:
 protected:
     explicit Map(MapDef def);
     void set_values(ValueRange range) noexcept { values_ = range; }
+    void set_find(Find function) noexcept { find_ = function; }
 
 private:
+    Find find_;
     MapDef def_;
     ValueRange values_;
     uint32_t id_;

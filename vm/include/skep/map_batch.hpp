@@ -36,4 +36,12 @@ Result<MapEntries> read_entries(Map& map, uint64_t limit = UINT64_MAX, bool eras
 long write_entries(Map& map, const MapEntries& entries, uint64_t flags, uint64_t& done) noexcept;
 long erase_entries(Map& map, const MapEntries& entries, uint64_t& done) noexcept;
 
+// All entries as bytes that a later process can read: sizes, count, then keys and values. Errors as
+// read_entries.
+Result<std::vector<std::byte>> save_entries(Map& map);
+// Writes what save_entries gave into a map of the same key and value sizes (and as many CPU slots);
+// what else is in the map stays. Errors: bad_map_contents for other bytes or sizes, or for the
+// entry that the map refuses.
+Result<void> restore_entries(Map& map, std::span<const std::byte> saved);
+
 }  // namespace skep

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -86,6 +87,13 @@ struct RedirectTarget {
     SockContext* socket = nullptr;  // that bpf_sk_assign chose for the packet; borrowed
 };
 
+// What one Vm::run_timers did.
+struct TimerRuns {
+    uint64_t fired = 0;    // callbacks that ran
+    uint64_t trapped = 0;  // of those
+    RunResult first_trap;  // of the first one that trapped
+};
+
 struct LoadTimes {
     uint64_t verify_ns = 0, lower_ns = 0, compile_ns = 0;
 };
@@ -155,6 +163,21 @@ public:
     // The map of a loaded object by name; null if there is none.
     std::shared_ptr<Map> map(std::string_view name) const;
     std::vector<std::shared_ptr<Map>> maps() const;
+    // From now on objects that are loaded use `map` instead of one of their own of that name, if
+    // the shapes agree (else loading fails): how programs of several objects or Vms share a map,
+    // and how a program is replaced while its maps live on. As libbpf's bpf_map__reuse_fd().
+    Result<void> use_map(std::string_view name, std::shared_ptr<Map> map);
+    // All maps together.
+    MapMemory memory() const;
+
+    // Runs the callbacks of timers (bpf_timer_start) that are due at `now_ns`, a time of the clock
+    // that Services::ktime_ns tells programs, in the order in which they are due, on this thread.
+    // Timers that callbacks start wait for the next call. Any number of threads may call it.
+    // Nothing else fires timers. Errors: out_of_memory.
+    Result<TimerRuns> run_timers(uint64_t now_ns);
+    // When the next timer is due, if one waits.
+    std::optional<uint64_t> next_timer() const;
+
     // Puts a loaded program into a program array.
     Result<void> set_program(Map& prog_array, uint32_t index, const LoadedProgram& program);
     // Puts a map into a map of maps; the shapes must agree.
