@@ -92,6 +92,17 @@ private:
     // A conditional branch reaches 1 MiB; kept well below.
     static constexpr uint64_t kConditionalReach = uint64_t{1} << 19;
 
+    // Used inside one operation only.
+    static constexpr asmjit::a64::Gp kScratch0 = asmjit::a64::x12, kScratch1 = asmjit::a64::x13;
+    static asmjit::a64::Gp scratch(Width w, const asmjit::a64::Gp& r) {
+        if (w == Width::Dw) return r.x();
+        return r.w();
+    }
+    // Whether ADD, SUB and CMP encode it.
+    static bool is_arithmetic_imm(uint64_t v) {
+        return v < 4096 || ((v & 0xfff) == 0 && v < (4096u << 12));
+    }
+
     asmjit::a64::Gp gp(Width w, Reg r) const;
     asmjit::Label label(LabelId id) const { return labels_[id]; }
     asmjit::a64::Mem operand(Mem mem, unsigned size);
