@@ -19,7 +19,6 @@ constexpr uint64_t kMaxWorld = 1u << 20;  // bytes; types may come from anybody
 constexpr uint64_t kIpcNs = 0xefffffff, kUtsNs = 0xeffffffe, kUserNs = 0xeffffffd,
                    kPidNs = 0xeffffffc, kCgroupNs = 0xeffffffb, kTimeNs = 0xeffffffa,
                    kNetNs = 0xf0000000, kMntNs = 0xf0000001;
-constexpr uint64_t kUnset = ~uint64_t{0};
 constexpr uint32_t kStackBytes = 16 * 1024;
 constexpr uint64_t kDefaultPriority = 120;  // nice 0
 constexpr uint64_t kDirectoryMode = 040755, kFileMode = 0100755;

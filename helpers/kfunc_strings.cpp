@@ -12,7 +12,6 @@ namespace {
 using helper::kE2big;
 using helper::kEfault;
 using helper::kEnoent;
-constexpr int32_t kErange = -34;
 constexpr uint64_t kMaxString = 4096;
 
 // Reads a string byte by byte through a window of readable memory.
