@@ -1,6 +1,6 @@
 // What compiling costs: generated programs of 100 to 900,000 instructions, branchy as compilers
-// write them, in both forms, with seconds and bytes of code per instruction (`a64_bytes`: the same code
-// for AArch64); and everything from no VM to a program that can run, of 100 instructions.
+// write them, in both forms, with seconds and bytes of code per instruction (`a64_bytes`: the same
+// code for AArch64); and everything from no VM to a program that can run, of 100 instructions.
 //
 // The program is made of short blocks: loads from its memory and its frame, mixing in registers,
 // stores, a compare and a branch over the next few blocks. It is linear: each block runs once.

@@ -191,7 +191,7 @@ struct HelperEnv {
     uint64_t attach_cookie = 0;
     TimerWheel* timers = nullptr;  // where bpf_timer_start puts timers, null = nowhere
     const void* firing = nullptr;  // the timer whose callback this run is
-    uint64_t thrown = 0;  // TrapCode::Thrown: what bpf_throw() was given
+    uint64_t thrown = 0;           // TrapCode::Thrown: what bpf_throw() was given
 
     // Synthetic kernel objects, or null; the run area's copy of them, made on first use, and
     // whether this run filled in what is its own.

@@ -107,8 +107,8 @@ void spin_unlock(HelperEnv& env, SpinLockArg lock) noexcept {
 }  // namespace helper
 
 // Resilient spin locks: taking one may be refused. Several may be held; one that the run holds
-// itself is a deadlock, one that is not to be had in time is taken for one. Two that share a lock of
-// the table look like one to who wants both.
+// itself is a deadlock, one that is not to be had in time is taken for one. Two that share a lock
+// of the table look like one to who wants both.
 namespace kfunc {
 
 namespace {

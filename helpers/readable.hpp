@@ -16,8 +16,8 @@ constexpr bool is_kernel_address(uint64_t address) { return address >> 63 != 0; 
 // if there is none.
 std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address) noexcept;
 
-// A load through a typed kernel pointer: `size` bytes (at most 8), zero where there is nothing. Maps
-// of the run are objects too, with what struct bpf_map says of them.
+// A load through a typed kernel pointer: `size` bytes (at most 8), zero where there is nothing.
+// Maps of the run are objects too, with what struct bpf_map says of them.
 uint64_t load_kernel_object(const HelperEnv& env, uint64_t address, unsigned size) noexcept;
 
 // Copies `size` bytes, or zeroes `out` and returns false.

@@ -45,8 +45,8 @@ bool read_tuple(ReadMemOrEmpty tuple, SocketQuery& query) {
     return true;
 }
 
-SockContext* find(HelperEnv& env, ReadMemOrEmpty tuple, uint32_t protocol, uint64_t netns, uint64_t flags,
-                  bool any_state) {
+SockContext* find(HelperEnv& env, ReadMemOrEmpty tuple, uint32_t protocol, uint64_t netns,
+                  uint64_t flags, bool any_state) {
     const auto number = static_cast<int32_t>(netns);
     if (flags != 0 || (number >= 0 && netns > INT32_MAX)) return nullptr;
     SocketQuery query;

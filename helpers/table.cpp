@@ -37,7 +37,6 @@ uint64_t kernel_only(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_
     return ask_host(*row, {r1, r2, r3, r4, r5}, *env);
 }
 
-
 constexpr Helper kHelpers[] = {
 #define SKEP_HELPER(id, name, result, params, types, flags, summary)                  \
     make_helper<static_cast<result(*) SKEP_WITH_ENV params noexcept>(&helper::name)>( \

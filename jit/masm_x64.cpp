@@ -4,7 +4,6 @@
 
 #include <bit>
 
-
 namespace skep::jit {
 
 namespace x86 = asmjit::x86;

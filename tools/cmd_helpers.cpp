@@ -90,7 +90,8 @@ void add_helpers(CLI::App& app, Exit& exit) {
         ->capture_default_str();
     command->footer(
         "A helper that is not HERE exists only inside a kernel: programs that call it load, and a\n"
-        "run that reaches the call asks the host that embeds the library (Services::helper); where\n"
+        "run that reaches the call asks the host that embeds the library (Services::helper); "
+        "where\n"
         "there is none, as in `skep run`, it ends with the trap `unsupported`.\n\n"
         "Examples:\n"
         "  skep helpers\n"

@@ -35,7 +35,8 @@ Result<size_t> word_index(const CtxLayout& layout, const std::string& name) {
         if (found != std::end(kRegisters)) return static_cast<size_t>(found - kRegisters);
     }
     if (layout.name == "tracepoint") {
-        // System calls: the number follows the common header, then what sys_enter and sys_exit have.
+        // System calls: the number follows the common header, then what sys_enter and sys_exit
+        // have.
         constexpr size_t kNumber = 1, kFirst = 2;
         if (name == "id") return kNumber;
         if (name == "ret") return kFirst;
@@ -47,14 +48,13 @@ Result<size_t> word_index(const CtxLayout& layout, const std::string& name) {
         SKEP_TRY(const uint64_t index, parse_number(name.substr(3), "--ctx"));
         if (index < kMaxPadded / 8) return static_cast<size_t>(index);
     }
-    return fail(
-        ErrorCode::InvalidArgument,
-        "--ctx: '" + escaped(name) + "' is no field of " + std::string(layout.name) +
-            "; it is 8-byte words arg0, arg1, ..." +
-            (layout.name == "pt_regs"      ? " or the registers di, si, dx, ax, ip, sp ..."
-             : layout.name == "tracepoint" ? " or, of system calls, id, args[0] ..., ret"
-                                           : "") +
-            "; --ctx-hex gives it whole");
+    return fail(ErrorCode::InvalidArgument,
+                "--ctx: '" + escaped(name) + "' is no field of " + std::string(layout.name) +
+                    "; it is 8-byte words arg0, arg1, ..." +
+                    (layout.name == "pt_regs"      ? " or the registers di, si, dx, ax, ip, sp ..."
+                     : layout.name == "tracepoint" ? " or, of system calls, id, args[0] ..., ret"
+                                                   : "") +
+                    "; --ctx-hex gives it whole");
 }
 
 }  // namespace

@@ -280,8 +280,7 @@ bool Analyzer::step_imm64(const Insn& insn) {
 
 bool Analyzer::step_load_packet(const Insn& insn) {
     const ProgKind kind = program_.type->kind;
-    if (kind != ProgKind::SocketFilter && kind != ProgKind::SchedCls &&
-        kind != ProgKind::SchedAct)
+    if (kind != ProgKind::SocketFilter && kind != ProgKind::SchedCls && kind != ProgKind::SchedAct)
         return reject(ErrorCode::HelperNotAllowed,
                       "BPF_LD_[ABS|IND] instructions not allowed for this program type");
     if (!check_holds_at_exit("BPF_LD_[ABS|IND]", true)) return false;

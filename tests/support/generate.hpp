@@ -21,8 +21,8 @@ struct GenerateOptions {
     bool atomics = true;
     bool calls = true;  // bpf2bpf
     bool loops = true;
-    unsigned idioms = 0;  // percent of statements that are sequences as compilers write them
-    unsigned statements = 40;     // per function, about
+    unsigned idioms = 0;       // percent of statements that are sequences as compilers write them
+    unsigned statements = 40;  // per function, about
     uint32_t memory_bytes = 256;  // at least 128
 };
 

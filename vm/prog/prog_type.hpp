@@ -163,7 +163,7 @@ ReturnRange return_range(ProgKind kind, uint32_t attach_type);
 // A program type as the command line names it: "xdp", "BPF_PROG_TYPE_XDP", a section name
 // ("cgroup/connect4"), or type and section suffix ("cgroup_sock_addr/connect4").
 struct TypeChoice {
-    const ProgType* type = nullptr;  // null: no such thing
+    const ProgType* type = nullptr;        // null: no such thing
     uint32_t attach_type = 0;              // kAnyAttach: a type that needs one, named alone
     const SectionType* section = nullptr;  // the row, when a section named it, or the type's own
 };
