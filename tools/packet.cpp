@@ -116,6 +116,16 @@ void set_socket(SockContext& socket, const Headers& h, bool outgoing) {
     socket.dst_port = __builtin_bswap16(outgoing ? h.target_port : h.source_port);
 }
 
+// What Linux takes for the protocol (eth_type_trans()): below 0x600 the field is a length, as in
+// IEEE 802.3, and what follows says of which kind the packet is.
+uint16_t protocol_of(std::span<const std::byte> payload, uint16_t ether_type) {
+    constexpr uint16_t kFirstType = 0x600, kRaw8023 = 1, kWith8022 = 4;
+    if (ether_type >= kFirstType) return ether_type;
+    const bool raw =
+        payload.size() >= 2 && payload[0] == std::byte{0xff} && payload[1] == std::byte{0xff};
+    return raw ? kRaw8023 : kWith8022;
+}
+
 void fill_skb(const PacketShape& shape, std::span<const std::byte> frame, const Frame& meta,
               const Headers& headers, uint16_t ether_type, Packet& packet) {
     SkbContext& skb = packet.skb;
@@ -225,6 +235,7 @@ void make_packet(const PacketShape& shape, std::span<const std::byte> frame, con
     uint16_t ether_type = length >= kEthernetHeader ? be16(packet.frame + 12) : 0;
     if (shape.untag) ether_type = take_tag(packet, length, ether_type);
     const uint32_t link = std::min(length, kEthernetHeader);
+    ether_type = protocol_of({packet.frame + link, length - link}, ether_type);
     const Headers headers = read_headers({packet.frame + link, length - link}, ether_type);
     if (shape.layer == PacketShape::Layer::Network) packet.skipped = link;
     if (shape.layer == PacketShape::Layer::Payload) packet.skipped = link + headers.payload;
