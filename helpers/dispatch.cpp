@@ -13,6 +13,7 @@
 #include "helpers/guest.hpp"
 #include "helpers/guest_objects.hpp"
 #include "helpers/sockets.hpp"
+#include "maps/object_heap.hpp"
 
 namespace skep {
 
@@ -146,11 +147,15 @@ uint64_t translate_result(HelperEnv& env, const Helper& helper, const Arguments&
             return guest::address_of_value(env, arguments.map, pointer);
         }
         case RetKind::AllocMemOrNull: return guest::address_of_value(env, arguments.map, pointer);
-        // Addresses of kernel objects are the same in both modes.
+        // Addresses of kernel objects are the same in both modes; those that programs allocate have
+        // guest addresses.
         case RetKind::BtfObject:
         case RetKind::BtfObjectOrNull:
         case RetKind::PercpuMem:
-        case RetKind::PercpuMemOrNull: return result;
+        case RetKind::PercpuMemOrNull:
+            return env.heap != nullptr && env.heap->contains(pointer)
+                       ? guest::address_of_object(env, pointer)
+                       : result;
         case RetKind::SocketOrNull:
         case RetKind::TcpSockOrNull:
         case RetKind::SockCommonOrNull: return object_address(env, pointer);

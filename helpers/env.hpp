@@ -22,6 +22,8 @@ struct CtxLayout;
 struct HelperEnv;
 class KernelWorld;    // helpers/kernel_world.hpp
 struct PacketBuffer;  // skep/context.hpp
+class ObjectHeap;     // maps/object_heap.hpp
+class ObjectTypes;
 struct SockContext;
 
 // --- guest memory (sandbox) -------------------------------------------------------------------
@@ -70,7 +72,8 @@ enum class RegionKind : uint32_t {
 // Fixed region numbers of a run; the program's maps follow from kFirstMap on, by map index.
 namespace region {
 inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3, kFunction = 4,
-                          kObject = 5, kScratch = 6, kBuffer = 7, kFirstDynamic = 8, kFirstMap = 32;
+                          kObject = 5, kScratch = 6, kBuffer = 7, kHeap = 8, kFirstDynamic = 9,
+                          kFirstMap = 32;
 inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
 }  // namespace region
 
@@ -142,6 +145,7 @@ struct HelperEnv {
     uint64_t stack_delta = 0;
     uint32_t native_slot = 0;
     uint32_t native_ended = 0;
+    uint64_t native_r0 = 0;  // of a compare-and-exchange that the runtime does
 
     // Zero at the start of every run; together, so that few stores do it. depth and nesting are 1
     // while the program's own frame is open.
@@ -176,6 +180,8 @@ struct HelperEnv {
     std::span<Map* const> maps;                        // of the program, by map index
     const void* image = nullptr;                       // vm/run: the Image that is running
     void* user = nullptr;                              // the host's pointer, for its own helpers
+    ObjectHeap* heap = nullptr;                        // of the Vm: what programs allocate
+    ObjectTypes* object_types = nullptr;               // of the running program
 
     LedgerEntry ledger[kLedgerSize];
 

@@ -37,12 +37,21 @@ bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64
         case ArgKind::Timer:
         case ArgKind::KptrSlot: {
             // The field's kind and place inside the value are the map's business.
-            std::byte* host = memory(env, value, 4, true);
+            std::byte* host = memory(env, value, arg.kind == ArgKind::KptrSlot ? 8 : 4, true);
             out = reinterpret_cast<uintptr_t>(host);
-            return host != nullptr && value >> 32 >= region::kFirstDynamic;
+            const uint64_t place = value >> 32;
+            const bool in_object = place == region::kHeap && arg.kind != ArgKind::Timer;
+            return host != nullptr && (place >= region::kFirstDynamic || in_object);
         }
-        case ArgKind::BtfObject:
         case ArgKind::PercpuBtf:
+        case ArgKind::BtfObject:
+            // Of objects, only those that programs allocate have a guest address.
+            if ((arg.object == ObjectKind::Kptr || arg.kind == ArgKind::PercpuBtf) &&
+                value >> 32 == region::kHeap) {
+                std::byte* host = memory(env, value, 1, true);
+                out = reinterpret_cast<uintptr_t>(host);
+                return host != nullptr;
+            }
             // An address in the kernel's half; whether an object is there, look-up decides.
             out = value;
             return is_kernel_address(value) || (value == 0 && arg.has(arg_flag::kNullable));

@@ -113,12 +113,6 @@ int64_t output(HelperEnv& env, Map& map, uint64_t flags, ReadMemOrEmpty data, ui
 
 }  // namespace
 
-// Every CPU sees the one copy of a variable that there is.
-PercpuResultOrNull per_cpu_ptr(HelperEnv&, PercpuBtf variable, uint32_t cpu) noexcept {
-    return {cpu < cpu_slots() ? variable.object : nullptr};
-}
-PercpuResult this_cpu_ptr(HelperEnv&, PercpuBtf variable) noexcept { return {variable.object}; }
-
 // The buffer gets the whole name with its NUL, or is zeroed; the result counts the NUL.
 int64_t d_path(HelperEnv& env, BtfArg<ObjectKind::Path> path, ReadWriteMemOrEmpty out) noexcept {
     if (out.size == 0) return 0;

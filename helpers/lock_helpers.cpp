@@ -10,6 +10,7 @@
 
 #include "helpers/impl.hpp"
 #include "helpers/kfunc_impl.hpp"
+#include "maps/object_heap.hpp"
 #include "maps/table.hpp"
 #include "maps/value_lock.hpp"
 #include "maps/value_objects.hpp"
@@ -33,12 +34,13 @@ struct Place {
 };
 
 // Null (and a trap) for an address that is no lock's. Where the verifier has proven that it is one,
-// an address in no map is an object's.
+// an address in no map is an object's; elsewhere it must lie among allocated objects.
 Place place_of(HelperEnv& env, std::byte* field) noexcept {
     if (const auto object = find_value_object(env.maps, field, FieldKind::SpinLock)) {
         return {object->map->locks(), object->value};
     }
-    if (!env.sandbox) return {&locks_of_objects(), field};
+    const bool in_heap = env.heap != nullptr && env.heap->contains(field);
+    if (!env.sandbox || in_heap) return {&locks_of_objects(), field};
     env.fail(TrapCode::BadArgument);
     return {};
 }

@@ -12,6 +12,7 @@
 
 #include "helpers/guest.hpp"
 #include "helpers/kernel_world.hpp"
+#include "maps/object_heap.hpp"
 #include "vm/prog/prog_type.hpp"
 
 namespace skep {
@@ -30,6 +31,10 @@ Bytes tail_of(const std::byte* base, uint64_t size, uint64_t address) {
 Bytes own_memory(const HelperEnv& env, uint64_t address) {
     if (Bytes found = tail_of(env.stack_memory, env.stack_bytes, address); !found.empty()) {
         return found;
+    }
+    if (env.heap != nullptr) {
+        if (Bytes found = tail_of(env.heap->base(), env.heap->bytes(), address); !found.empty())
+            return found;
     }
     if (env.packet != nullptr) {
         const PacketBuffer& packet = *env.packet;

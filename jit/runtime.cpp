@@ -2,6 +2,7 @@
 
 #include <skep/helper.hpp>
 
+#include "vm/run/arena_access.hpp"
 #include "vm/run/engine_calls.hpp"
 #include "vm/run/guest_memory.hpp"
 #include "vm/run/run_area.hpp"
@@ -74,6 +75,11 @@ uint64_t sandboxed_call(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint
 uint64_t runtime_access(uint64_t address, uint64_t slot, uint64_t value, HelperEnv* env) noexcept {
     RunArea& area = area_of(env);
     const Insn& i = slot_of(env, slot).insn;
+    const ImageSlot& image_slot = slot_of(env, slot);
+    if (i.kind == Kind::Atomic && image_slot.access == Access::ContextDynamic &&
+        image_slot.memory == Memory::Arena)
+        return arena_atomic(*static_cast<const Image*>(env->image)->arena, address, i, value,
+                            env->native_r0);
     switch (i.kind) {
         case Kind::Load: return access_load(area, address, i);
         case Kind::Store: access_store(area, address, i, value); return 0;

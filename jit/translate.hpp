@@ -4,6 +4,7 @@
 // (refused accesses, exhausted fuel, traps) goes behind the last function.
 #pragma once
 
+#include "jit/translate_arena.hpp"
 #include "jit/translate_call.hpp"
 #include "jit/translate_cold.hpp"
 #include "jit/translate_context.hpp"
@@ -141,7 +142,7 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
         case Kind::Call: emit_call(i); break;
         case Kind::CallLocal: emit_call_local(i); break;
         case Kind::Exit: emit_exit(); break;
-        case Kind::AddrSpaceCast: m_.mov(Width::Dw, insn.dst, insn.src); break;
+        case Kind::AddrSpaceCast: emit_cast(s); break;
     }
     return i + 1;
 }

@@ -65,6 +65,7 @@ template <MacroAssembler M>
 void Translator<M>::emit_load(uint32_t slot) {
     const ImageSlot& s = at(slot);
     const Insn& i = s.insn;
+    if (in_arena(s)) return emit_arena_load(slot);
     if (s.access == Access::ContextField) {
         emit_context_load(s);
         return;
@@ -103,6 +104,7 @@ template <MacroAssembler M>
 void Translator<M>::emit_store(uint32_t slot) {
     const ImageSlot& s = at(slot);
     const Insn& i = s.insn;
+    if (in_arena(s)) return emit_arena_store(slot);
     if (emit_expected_context(slot)) return;
     Mem mem;
     if (s.access == Access::ContextField) {
@@ -131,6 +133,7 @@ template <MacroAssembler M>
 void Translator<M>::emit_atomic(uint32_t slot) {
     const ImageSlot& s = at(slot);
     const Insn& i = s.insn;
+    if (in_arena(s)) return emit_arena_atomic(slot);
     const bool acquire = i.atomic() == AtomicOp::LoadAcquire;
     const Reg base = acquire ? i.src : i.dst;
     const unsigned bytes = bytes_of(i.width);

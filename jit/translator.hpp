@@ -171,6 +171,16 @@ private:
     // Leaves if what was just called ended the run.
     void check_trap(uint32_t slot);
     void emit_load(uint32_t slot);
+    // --- arenas
+    static bool in_arena(const ImageSlot& s);
+    // The low half, and `bound` in the high half unless the low one is 0.
+    void emit_cast(const ImageSlot& s);
+    // kTmp0 = offset of an access through `base` from the arena's base, kTmp1 = that base.
+    Mem arena_operand(const ImageSlot& s, Reg base);
+    void emit_arena_load(uint32_t slot);
+    void emit_arena_store(uint32_t slot);
+    void emit_arena_atomic(uint32_t slot);
+
     // After a checked access: where its refused case returns to.
     void bind_back();
     void emit_context_load(const ImageSlot& s);

@@ -74,6 +74,7 @@ public:
         if (const long error = check_update(key, flags, index)) return error;
         if (caller.cpu >= cpu_limit()) return -EINVAL;
         std::byte* to = this->value(index, caller.cpu);
+        drop_objects(to, stride_);
         return write(flags, to, caller.cpu, [&] { copy_.overwrite(to, value); });
     }
 
@@ -118,6 +119,7 @@ public:
         if (const long error = host_lock_error(flags)) return error;
         uint32_t index = 0;
         if (const long error = check_update(key, flags, index)) return error;
+        for (unsigned cpu = 0; cpu < cpus_; ++cpu) drop_objects(value(index, cpu), stride_);
         if ((flags & map_flags::kLock) != 0) {
             const sync::HostSection section;
             return write(flags, value(index, 0), section.cpu(),

@@ -19,6 +19,7 @@ Result<std::shared_ptr<Map>> make_perf_event_array(MapDef def);
 Result<std::shared_ptr<Map>> make_stack_trace(MapDef def);
 Result<std::shared_ptr<Map>> make_targets(MapDef def);
 Result<std::shared_ptr<Map>> make_storage(MapDef def);
+Result<std::shared_ptr<Map>> make_arena(MapDef def);
 
 // The usual way to make one: construct, then init().
 template <class T, class... Args>

@@ -270,7 +270,12 @@ private:
         return 0;
     }
 
+    void drop_node_objects(uint32_t node) const noexcept {
+        for (unsigned cpu = 0; cpu < cpus_; ++cpu) drop_objects(value(node, cpu), stride_);
+    }
+
     void write_new(uint32_t node, const Source& source) noexcept {
+        drop_node_objects(node);
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
             if (!percpu_ || source.all_cpus) {
                 host_copy_.initialise(value(node, cpu), source.value + cpu * stride_);
@@ -283,6 +288,7 @@ private:
         }
     }
     void write_in_place(uint32_t node, const Source& source) noexcept {
+        drop_node_objects(node);
         if (!source.all_cpus)
             return copy_.overwrite(value(node, percpu_ ? source.cpu : 0), source.value);
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
@@ -374,6 +380,7 @@ private:
             mark(node).store(kMarked, std::memory_order_release);
         }
         drop_objects(value(place.node, 0));
+        drop_node_objects(place.node);
         if (shares_) {
             owner(node).store(owner(place.node).load(std::memory_order_relaxed),
                               std::memory_order_relaxed);
@@ -401,6 +408,7 @@ private:
     // What was unlinked, and the room that it took.
     void give_back(uint32_t node, unsigned cpu) noexcept {
         drop_objects(value(node, 0));
+        drop_node_objects(node);
         if (shares_) {
             lists_[owner(node).load(std::memory_order_relaxed)].count.fetch_sub(
                 1, std::memory_order_relaxed);

@@ -9,6 +9,7 @@
 
 #include "maps/create.hpp"
 #include "maps/map_types.hpp"
+#include "maps/object_heap.hpp"
 #include "maps/table.hpp"
 #include "maps/value_objects.hpp"
 #include "vm/base/try.hpp"
@@ -152,6 +153,7 @@ TableMap::TableMap(MapDef definition, bool percpu)
 
 TableMap::~TableMap() {
     if (!def().fields.empty()) unlist_value_objects(*this);
+    if (objects_owner_ != nullptr) objects_owner_->clear(values().base, values().size, true);
 }
 
 void TableMap::set_values(ValueRange range) {
@@ -194,9 +196,9 @@ Result<std::shared_ptr<Map>> make(MapDef def) {
         case MapType::CgrpStorage:
         case MapType::CgroupStorage:
         case MapType::PercpuCgroupStorage: return make_storage(std::move(def));
+        case MapType::Arena: return make_arena(std::move(def));
         case MapType::Unspec:
-        case MapType::StructOps:
-        case MapType::Arena: break;
+        case MapType::StructOps: break;
     }
     return fail(ErrorCode::UnsupportedMapType, "map \"" + def.name + "\": maps of type " +
                                                    std::string(map_type_info(def.type)->name) +
@@ -207,23 +209,15 @@ Result<std::shared_ptr<Map>> make(MapDef def) {
 
 Result<std::shared_ptr<Map>> create_map(MapDef def) {
     SKEP_CHECK(check_map_def(def));
-    if (def.contents.size() > def.value_size) {
+    const bool is_arena = def.type == MapType::Arena;  // it checks them itself
+    if (def.contents.size() > def.value_size && !is_arena) {
         return fail(ErrorCode::BadMapContents,
                     "map \"" + def.name + "\": " + std::to_string(def.contents.size()) +
                         " bytes of contents for a value of " + std::to_string(def.value_size));
     }
-    if (!def.contents.empty() && def.type != MapType::Array) {
+    if (!def.contents.empty() && def.type != MapType::Array && !is_arena) {
         return fail(ErrorCode::BadMapContents,
                     "map \"" + def.name + "\": only arrays take initial contents");
-    }
-    const uint32_t value_size = def.value_size;
-    for (const SpecialField& field : def.fields) {
-        if (field.offset > value_size || field.size > value_size - field.offset) {
-            return fail(ErrorCode::BadMapDef,
-                        "map \"" + def.name + "\": a special field at offset " +
-                            std::to_string(field.offset) + " leaves the value of " +
-                            std::to_string(value_size) + " bytes");
-        }
     }
     try {
         return make(std::move(def));

@@ -1,6 +1,7 @@
 #include "maps/map_types.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "vm/base/os.hpp"
@@ -35,6 +36,10 @@ constexpr uint64_t kElementMax = 4u << 20;  // KMALLOC_MAX_SIZE
 constexpr uint64_t kElementHeader = 48;     // what Linux keeps beside key and value
 constexpr uint64_t kStackFrames = 127;      // sysctl kernel.perf_event_max_stack
 constexpr uint64_t kBuildIdSize = 32;       // struct bpf_stack_build_id
+
+bool one_of(MapType type, std::initializer_list<MapType> types) {
+    return std::ranges::find(types, type) != types.end();
+}
 
 std::unexpected<Error> bad(const MapDef& def, const MapTypeInfo& type, const std::string& what) {
     return fail(ErrorCode::BadMapDef,
@@ -81,6 +86,17 @@ Result<void> check_value(const MapDef& def, const MapTypeInfo& type) {
                         "a multiple of the frame size, at most 127 frames");
         }
     }
+    return {};
+}
+
+// The whole of it has one high half of addresses.
+Result<void> check_arena(const MapDef& def, const MapTypeInfo& type) {
+    constexpr uint64_t kPage = 4096, kSpan = uint64_t{1} << 32;
+    const uint64_t bytes = def.max_entries * kPage;
+    if ((def.flags & map_flags::kMmapable) == 0) return bad(def, type, "BPF_F_MMAPABLE is needed");
+    if (def.map_extra % kPage != 0) return bad(def, type, "map_extra is not at a page");
+    if (bytes > kSpan || def.map_extra % kSpan + bytes > kSpan)
+        return bad(def, type, "it must lie within 4 GiB of addresses that differ in 32 bits");
     return {};
 }
 
@@ -143,6 +159,49 @@ const MapTypeInfo* map_type_by_name(std::string_view name) noexcept {
     return row != kTypes.end() ? &*row : nullptr;
 }
 
+Result<void> check_map_fields(const MapDef& def) {
+    using enum MapType;
+    const MapTypeInfo* type = map_type_info(def.type);
+    if (type == nullptr || def.fields.empty()) return {};
+    const uint32_t prog_only = map_flags::kRdonlyProg | map_flags::kWronlyProg;
+    if ((def.flags & prog_only) != 0)
+        return bad(def, *type, "values with special fields must be open to programs");
+    const bool plain = one_of(def.type, {Hash, Array}), lru = def.type == LruHash;
+    const bool storage = one_of(def.type, {SkStorage, InodeStorage, TaskStorage, CgrpStorage});
+    const bool percpu = one_of(def.type, {PercpuHash, LruPercpuHash, PercpuArray});
+    for (const SpecialField& field : def.fields) {
+        bool fits = false;
+        switch (field.kind) {
+            case FieldKind::SpinLock:
+            case FieldKind::ResSpinLock:
+                fits = plain || storage || def.type == CgroupStorage;
+                break;
+            case FieldKind::Timer:
+            case FieldKind::Workqueue:
+            case FieldKind::TaskWork:
+            case FieldKind::ListHead:
+            case FieldKind::RbRoot: fits = plain || lru; break;
+            case FieldKind::KptrUntrusted:
+            case FieldKind::KptrRef:
+            case FieldKind::KptrPercpu:
+            case FieldKind::Refcount: fits = plain || lru || storage || percpu; break;
+            case FieldKind::Uptr: fits = def.type == TaskStorage; break;
+            case FieldKind::ListNode:
+            case FieldKind::RbNode: break;
+        }
+        if (!fits)
+            return bad(def, *type,
+                       "a value of this type of map cannot have a special field, as the one at "
+                       "offset " +
+                           std::to_string(field.offset));
+        if (field.offset > def.value_size || field.size > def.value_size - field.offset)
+            return bad(def, *type,
+                       "a special field at offset " + std::to_string(field.offset) +
+                           " leaves the value of " + std::to_string(def.value_size) + " bytes");
+    }
+    return {};
+}
+
 Result<void> check_map_def(const MapDef& def) {
     const MapTypeInfo* type = map_type_info(def.type);
     if (type == nullptr) {
@@ -159,6 +218,8 @@ Result<void> check_map_def(const MapDef& def) {
     SKEP_CHECK(check_key(def, *type));
     SKEP_CHECK(check_value(def, *type));
     SKEP_CHECK(check_entries(def, *type));
+    SKEP_CHECK(check_map_fields(def));
+    if (def.type == MapType::Arena) SKEP_CHECK(check_arena(def, *type));
     if (def.type == MapType::Sockhash && def.key_size > kStackSize) {
         return bad(def, *type, found("key_size", def.key_size, "at most 512, a program's stack"));
     }

@@ -57,7 +57,12 @@ std::span<const MapTypeInfo> map_types() noexcept;
 const MapTypeInfo* map_type_info(MapType type) noexcept;
 const MapTypeInfo* map_type_by_name(std::string_view name) noexcept;
 
+// The user-space address of an arena whose definition does not say one.
+inline constexpr uint64_t kArenaStart = uint64_t{1} << 44;
+
 // Checks a definition by its row; says what was found and what is allowed.
 Result<void> check_map_def(const MapDef& def);
+// Whether maps of that type and flags may hold the definition's special fields.
+Result<void> check_map_fields(const MapDef& def);
 
 }  // namespace skep

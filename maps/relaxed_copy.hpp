@@ -47,6 +47,12 @@ inline void relaxed_zero(std::byte* to, size_t bytes) noexcept {
     }
 }
 
+// `to` is aligned for Word.
+template <class Word>
+inline void relaxed_store(std::byte* to, Word value) noexcept {
+    __atomic_store_n(reinterpret_cast<Word*>(to), value, __ATOMIC_RELAXED);
+}
+
 template <class Word>
 inline Word relaxed_load(const std::byte* from) noexcept {
     if ((reinterpret_cast<uintptr_t>(from) & (sizeof(Word) - 1)) == 0) [[likely]] {

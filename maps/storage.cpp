@@ -7,6 +7,7 @@
 
 #include "maps/create.hpp"
 #include "maps/map_types.hpp"
+#include "maps/object_heap.hpp"
 #include "maps/table.hpp"
 #include "vm/base/try.hpp"
 
@@ -41,6 +42,9 @@ public:
     }
 
     MapMemory memory() const noexcept override { return hash_->memory(); }
+    bool keep_objects(const std::shared_ptr<ObjectHeap>& heap) noexcept override {
+        return skep::keep_objects(*hash_, heap);
+    }
     ValueLocks* locks() noexcept override { return value_locks(*hash_); }
 
     std::byte* storage(uint64_t object, const std::byte* init, uint64_t flags,

@@ -2,6 +2,7 @@
 // are copied when they contain objects that only helpers may touch.
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -13,8 +14,11 @@
 #include "maps/timers.hpp"
 #include "maps/value_lock.hpp"
 #include "vm/sync/slots.hpp"
+#include "vm/sync/spin_lock.hpp"
 
 namespace skep {
+
+class ObjectHeap;
 
 constexpr uint64_t round_up(uint64_t n, uint64_t multiple) noexcept {
     return (n + multiple - 1) / multiple * multiple;
@@ -63,6 +67,8 @@ public:
     }
 
     ~TableMap() override;
+    // See keep_objects() in object_heap.hpp.
+    virtual bool keep_objects(const std::shared_ptr<ObjectHeap>& heap) noexcept;
 
     // Where values hold a bpf_spin_lock.
     virtual ValueLocks* locks() noexcept { return locks_.get(); }
@@ -89,6 +95,9 @@ protected:
         if (all != nullptr) all->unlock(value, cpu);
         return 0;
     }
+
+    // What the kptrs, lists and trees of a value own is given up.
+    void drop_objects(std::byte* value, uint64_t bytes) const noexcept;
 
     // 0, or the errno with which Linux refuses the caller.
     long program_write_error() const noexcept {
@@ -123,6 +132,9 @@ protected:
 private:
     const std::unique_ptr<ValueLocks> locks_;
     const std::unique_ptr<MapTimers> timers_;
+    sync::SpinLock objects_lock_;
+    std::shared_ptr<ObjectHeap> objects_owner_;
+    std::atomic<ObjectHeap*> objects_{nullptr};
 };
 
 }  // namespace skep

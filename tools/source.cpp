@@ -254,6 +254,10 @@ Result<MapDef> parse_raw_map(const std::string& spec, const std::vector<MapDef>&
             }
         }
         SKEP_TRY(const uint64_t value, parse_number(text, option));
+        if (name == "map_extra") {
+            def.map_extra = value;
+            continue;
+        }
         if (value > UINT32_MAX) {
             return fail(ErrorCode::InvalidArgument, option + ": " + name + " has at most 32 bits");
         }
@@ -281,9 +285,12 @@ Result<MapDef> parse_raw_map(const std::string& spec, const std::vector<MapDef>&
             return fail(
                 ErrorCode::InvalidArgument,
                 option + ": '" + escaped(name) +
-                    "' is none of type, key, value, entries, flags, inner, spin_lock, timer");
+                    "' is none of type, key, value, entries, flags, map_extra, inner, spin_lock, "
+                    "timer");
         }
     }
+    // Where user space maps an arena, unless it is said.
+    if (def.type == MapType::Arena && def.map_extra == 0) def.map_extra = kArenaStart;
     std::sort(def.fields.begin(), def.fields.end(),
               [](const SpecialField& a, const SpecialField& b) { return a.offset < b.offset; });
     return def;

@@ -10,6 +10,7 @@
 //   relations.cpp   orders between numbers
 //   memory.cpp      loads, stores and atomics, by kind of memory
 //   stack.cpp       the stack frame, byte by byte
+//   kptr.cpp        kptr fields, and objects that programs allocate
 //   call.cpp        helpers, subprograms, callbacks; args.cpp their arguments
 //   kfunc.cpp       kernel functions; kfunc_args.cpp, iterator.cpp, dynptr.cpp, kfunc_locks.cpp and
 //                   kfunc_objects.cpp kinds of them
@@ -225,11 +226,11 @@ private:
     bool access_context(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
                         const Cell* value, Cell* out);
     bool access_map_value(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
-                          Cell* out);
+                          const Cell* value, Cell* out, const SpecialField** kptr);
     Cell context_value(const CtxField& field, unsigned size);
     bool access_buffer(const Cell& cell, unsigned reg, int64_t at, unsigned size, bool store,
                        Cell* out);
-    bool check_same_kind(CellType type);
+    bool check_same_kind(const Cell& cell);
     bool check_atomic_target(const Cell& target, unsigned reg);
     bool access_socket(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
                        Cell* out);
@@ -399,6 +400,15 @@ private:
 
     // --- kfunc_objects.cpp: objects that programs allocate
     bool object_argument(KfuncCall& call, unsigned index);
+    bool allocated_argument(KfuncCall& call, unsigned index);
+    bool refcounted_argument(KfuncCall& call, unsigned index);
+    bool graph_root_argument(KfuncCall& call, unsigned index, FieldKind kind);
+    bool graph_node_argument(KfuncCall& call, unsigned index, FieldKind kind);
+    bool in_tree_callback() const;
+    bool new_object(const KfuncCall& call, Cell& r0);
+    void make_non_owning(Cell& cell);
+    bool give_to_graph(uint32_t ref);
+    void end_loans();
     bool object_result(KfuncCall& call, Cell& r0, bool& handled);
     bool start_object_callback(KfuncCall& call);
 
@@ -445,6 +455,41 @@ private:
     bool access_map_handle(const Cell& cell, unsigned reg, int64_t off, unsigned size, bool store,
                            Cell* out);
 
+    // --- kptr.cpp
+    bool is_kernel(const ObjectDesc& desc) const { return desc.btf == options_.kernel_btf.get(); }
+    const std::vector<SpecialField>& object_fields(const ObjectDesc& desc);
+    const std::vector<SpecialField>* fields_of(const Cell& holder);
+    bool holds_locks(const Cell& cell) const;
+    // Whether the cell points to what holds a lock, so that its identity matters.
+    bool has_lock(const Cell& cell);
+    bool kptr_target(const Cell& holder, const SpecialField& field, ObjectDesc& out);
+    bool access_kptr(const Cell& cell, unsigned reg, const SpecialField& field, bool store,
+                     const Cell* value, Cell* out);
+    bool kptr_matches(const SpecialField& field, const ObjectDesc& wanted, const Cell& cell,
+                      unsigned reg);
+    bool kptr_slot_argument(CallInfo& call, unsigned reg);
+    bool kptr_value_argument(CallInfo& call, unsigned reg);
+    bool give_to_kptr(const CallInfo& call);
+    Cell kptr_result(const CallInfo& call);
+    bool is_or_contains(const ObjectDesc& object, int64_t off, const ObjectDesc& wanted,
+                        bool exact) const;
+    bool access_allocated(const Cell& cell, unsigned reg, int64_t off, unsigned size, bool store,
+                          Cell* out);
+
+    // --- struct_ops.cpp
+    struct OpsMember {
+        std::string_view ops, member;  // of the kernel's struct; empty: not known
+        std::optional<BtfType> proto, stub;
+    };
+    OpsMember struct_ops_member() const;
+    bool check_struct_ops();
+    Cell struct_ops_argument(uint32_t index, const BtfType& target);
+    bool struct_ops_writes(const ObjectDesc& desc, uint64_t off, unsigned size) const;
+
+    // --- arena.cpp
+    bool check_arena(const MapDef& map);
+    bool arena_alu(Cell& dst, const Cell& src);
+
     // --- report.cpp
     bool reject(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
     bool unsupported(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
@@ -484,6 +529,7 @@ private:
     std::vector<MapRef> maps_;
     std::vector<ObjectDesc> objects_;
     std::unordered_map<uint32_t, std::unique_ptr<KfuncRef>> kfuncs_;  // by slot
+    std::vector<std::pair<ObjectDesc, std::vector<SpecialField>>> object_fields_;
     uint32_t next_id_ = 1;
     uint32_t zero_ = 0;  // pool index of the constant
 
@@ -528,6 +574,7 @@ private:
     bool packet_steps_back_ = false;  // a packet pointer was moved towards the start, or read there
     bool verifying_global_ = false;
     bool helper_access_ = false;
+    const MapDef* arena_map_ = nullptr;  // the program's one arena
 };
 
 }  // namespace skep::verifier

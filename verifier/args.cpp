@@ -443,8 +443,7 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
         case ArgKind::ConstString: return const_string(call, index);
         case ArgKind::SpinLock: return spin_lock_argument(call, reg);
         case ArgKind::Timer: return timer_argument(call, reg);
-        case ArgKind::KptrSlot:
-            return unsupported(ErrorCode::UnsupportedFeature, "kptr fields of map values");
+        case ArgKind::KptrSlot: return kptr_slot_argument(call, reg);
         case ArgKind::SockCommon:
             if (!is_socket(cell.type) || !null_ok)
                 return wrong("sock_common, sock, tcp_sock, xdp_sock");
@@ -457,9 +456,12 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
                 return wrong("sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_");
             if (cell.type == CellType::Btf) return btf_argument(call, index);
             return unmoved(reg);
-        case ArgKind::BtfObject: return btf_argument(call, index);
+        case ArgKind::BtfObject:
+            if (call.kptr != nullptr) return kptr_value_argument(call, reg);
+            return btf_argument(call, index);
         case ArgKind::PercpuBtf:
-            if (cell.type != CellType::Btf || (cell.flags & flag::kPercpu) == 0)
+            if (cell.type != CellType::Btf || (cell.flags & flag::kPercpu) == 0 ||
+                (cell.flags & (flag::kUntrusted | flag::kMaybeNull)) != 0)
                 return wrong("percpu_ptr_");
             call.percpu = cell;
             return true;

@@ -80,7 +80,9 @@ bool Analyzer::known_nonnull(const Cell& cell) const {
         case CellType::SockCommon:
         case CellType::MapHandle: return true;
         case CellType::Mem: return program_.type->kind != ProgKind::Raw;
-        case CellType::Btf: return (cell.flags & (flag::kTrusted | flag::kRcu)) != 0;
+        case CellType::Btf:
+            return (cell.flags & (flag::kTrusted | flag::kRcu | flag::kAlloc)) != 0 ||
+                   cell.ref != 0;
         case CellType::Context:
         case CellType::Stack:
         case CellType::Packet:
@@ -205,11 +207,12 @@ void Analyzer::resolve_null(State& state, uint32_t id, bool is_null, uint32_t re
         state, [&](const Cell& c) { return c.maybe_null() && c.id == id; },
         [&](Cell& c) {
             if (is_null) {
-                c = constant(static_cast<uint64_t>(static_cast<int64_t>(c.off)));
+                const bool node = c.type == CellType::Btf && (c.flags & flag::kAlloc) != 0;
+                c = constant(node ? 0 : static_cast<uint64_t>(static_cast<int64_t>(c.off)));
                 return;
             }
             make_nonnull(c);
-            const bool keeps_identity = c.type == CellType::MapHandle ||
+            const bool keeps_identity = c.type == CellType::MapHandle || has_lock(c) ||
                                         (c.type == CellType::MapValue && !map_of(c).fields.empty());
             if (!keeps_identity) c.id = 0;
         });
@@ -343,7 +346,10 @@ bool Analyzer::step_branch(const Insn& insn) {
         State& unequal = insn.cond() == CondOp::Eq ? st() : taken;
         if (insn.is_imm && insn.imm == 0 && dst.maybe_null()) {
             // Only the base itself tells: a shifted pointer is not 0 when its base is null.
-            if ((dst.off == 0 && num(dst).is_const(0)) || SKEP_MUTANT(ShiftedPointerTellsNull)) {
+            // Nodes of lists and trees are null as they come, and cannot be shifted before.
+            const bool node = dst.type == CellType::Btf && (dst.flags & flag::kAlloc) != 0;
+            if (((dst.off == 0 || (node && !extended())) && num(dst).is_const(0)) ||
+                SKEP_MUTANT(ShiftedPointerTellsNull)) {
                 resolve_null(equal, dst.id, true, dst.ref);
                 resolve_null(unequal, dst.id, false, dst.ref);
             }

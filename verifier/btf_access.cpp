@@ -118,6 +118,7 @@ std::optional<BtfType> Analyzer::traced_prototype() const {
         if (!type.is(BtfKind::FuncProto)) return std::nullopt;
         return type;
     }
+    if (program_.type->kind == ProgKind::StructOps) return struct_ops_member().proto;
     std::string name = program_.attach_target;
     if (program_.section.starts_with("lsm")) name = "bpf_lsm_" + name;
     if (program_.section.starts_with("iter")) name = "bpf_iter_" + name;
@@ -156,6 +157,10 @@ bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
     if (size != 8)
         return reject(ErrorCode::BadContextField, "func '%s' size %u must be 8",
                       program_.attach_target.c_str(), size);
+    if (program_.type->kind == ProgKind::StructOps) {
+        out = struct_ops_argument(at, target);
+        return true;
+    }
     out = pointer(CellType::Btf, flag::kTrusted,
                   object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
     return true;
@@ -183,7 +188,13 @@ bool Analyzer::iter_argument(const BtfType& proto, uint32_t index, unsigned size
 
 bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
                           Cell* out) {
-    if (store)
+    const bool own =
+        (cell.flags & flag::kAlloc) != 0 ||
+        (num(cell).is_const() && int64_t{cell.off} + off >= 0 &&
+         struct_ops_writes(objects_[cell.object],
+                           static_cast<uint64_t>(int64_t{cell.off} + off) + num(cell).value(),
+                           size));
+    if (store && !own)
         return reject(ErrorCode::ReadOnlyMemory,
                       "only read is supported: R%u points to a kernel object", reg);
     if ((cell.flags & (flag::kUser | flag::kPercpu)) != 0)
@@ -205,6 +216,8 @@ bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned 
                       "R%u is ptr_%s invalid negative access: off=%lld", reg,
                       std::string(desc.btf->type(desc.btf_id).name()).c_str(),
                       static_cast<long long>(offset));
+    if ((cell.flags & flag::kAlloc) != 0)
+        return access_allocated(cell, reg, offset, size, store, out);
     if (offset > UINT16_MAX * int64_t{1024})
         return reject(ErrorCode::OutOfBoundsAccess, "R%u is ptr_ invalid access: off=%lld", reg,
                       static_cast<long long>(offset));
@@ -295,6 +308,10 @@ bool Analyzer::same_or_first_member(const Btf& btf, uint32_t id, std::string_vie
 
 bool Analyzer::btf_result(CallInfo& call, Cell& r0) {
     const HelperProto& proto = call.helper->proto;
+    if (call.kptr != nullptr) {
+        r0 = kptr_result(call);
+        return true;
+    }
     const std::string_view name = btf_name(proto.ret_object);
     r0 = btf_object(name, flag::kTrusted);
     if (proto.ret == RetKind::BtfObjectOrNull) r0.flags |= flag::kMaybeNull;
@@ -307,6 +324,12 @@ bool Analyzer::percpu_result(CallInfo& call, Cell& r0) {
                                         ? flag::kMaybeNull | flag::kTrusted
                                         : flag::kTrusted);
     const ObjectDesc desc = objects_[call.percpu.object];
+    // An object of the program's, which RCU keeps.
+    if (desc.btf != nullptr && !is_kernel(desc)) {
+        r0.ref = 0;
+        r0.flags = static_cast<uint8_t>((r0.flags & flag::kMaybeNull) | flag::kAlloc | flag::kRcu);
+        return true;
+    }
     if (desc.btf != nullptr && !desc.btf->resolved(desc.btf_id).is_composite()) {
         r0.type = CellType::Mem;
         r0.flags = static_cast<uint8_t>((r0.flags & flag::kMaybeNull) | flag::kReadOnly);

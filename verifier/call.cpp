@@ -99,7 +99,8 @@ bool Analyzer::check_holds_at_exit(const char* what, bool program_end) {
 bool Analyzer::check_return_value() {
     // What a hook without result returns is not looked at.
     const bool own_result = !verifying_global_ || is_exception_callback(st().top().subprogram);
-    if (own_result && program_.type->kind == ProgKind::Lsm)
+    if (own_result &&
+        (program_.type->kind == ProgKind::Lsm || program_.type->kind == ProgKind::StructOps))
         if (const auto proto = traced_prototype(); proto && proto->type() == 0) return true;
     if (!read_reg(0)) return false;
     const Cell& r0 = st().reg(0);
@@ -276,6 +277,13 @@ bool Analyzer::check_helper_allowed(const Helper& helper) {
                       "program of this type cannot use helper %s#%u: type "
                       "%s may not call it",
                       name.c_str(), helper.id, std::string(program_.type->name).c_str());
+    // A congestion control that goes has no socket options to set.
+    const bool releases = program_.type->kind == ProgKind::StructOps &&
+                          program_.attach_target == "tcp_congestion_ops/release";
+    if (releases && (helper.id == helper_id::kSetsockopt || helper.id == helper_id::kGetsockopt))
+        return reject(ErrorCode::HelperNotAllowed,
+                      "program of this type cannot use helper %s#%u: release may not call it",
+                      name.c_str(), helper.id);
     if (std::ranges::find(options_.denied_helpers, helper.id) != options_.denied_helpers.end())
         return reject(ErrorCode::NotPermitted, "the host does not permit helper %s#%u",
                       name.c_str(), helper.id);
@@ -342,7 +350,9 @@ bool Analyzer::finish_call(CallInfo& call) {
             !write_stack_from_helper(target, call.uninit_reg, call.uninit_size))
             return false;
     }
-    if (call.release_ref != 0 && !release_reference(call.release_ref)) return false;
+    if (call.kptr != nullptr ? !give_to_kptr(call)
+                             : call.release_ref != 0 && !release_reference(call.release_ref))
+        return false;
     if (call.callback_subprogram >= 0 && !start_callback(call)) return false;
     const bool tail_call = helper.id == helper_id::kTailCall;
     if ((tail_call || call.changes_packet || (helper.flags & helper_flag::kChangesPacket) != 0) &&
@@ -507,6 +517,10 @@ void Analyzer::callback_arguments(const CallInfo& call, Frame& frame) {
         case CallbackKind::UserRingbuf:
             regs[1] = pointer(CellType::DynptrHandle, 0, dynptr_kind::kLocal);
             regs[2] = caller.regs[3];
+            break;
+        case CallbackKind::Less:
+            regs[1] = call.graph_node;
+            regs[2] = call.graph_node;
             break;
         case CallbackKind::None: break;
     }

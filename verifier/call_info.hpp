@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <skep/helper.hpp>
+#include <skep/map.hpp>
 
 #include "verifier/cell.hpp"
 
@@ -48,7 +49,10 @@ struct CallInfo {
     uint8_t result_flags = 0;
     int32_t callback_subprogram = -1;
     CallbackKind callback = CallbackKind::None;
-    Cell percpu;  // PercpuBtf argument
+    Cell percpu;                         // PercpuBtf argument
+    Cell graph_node;                     // what a tree's callback compares
+    const SpecialField* kptr = nullptr;  // kptr_xchg: the field, and what it holds
+    uint16_t kptr_object = 0;
     unsigned dynptr_reg = 0;
     bool changes_packet = false;  // a write through a packet's dynptr
 };

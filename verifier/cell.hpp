@@ -42,6 +42,8 @@ namespace flag {
 inline constexpr uint8_t kMaybeNull = 1 << 0, kReadOnly = 1 << 1, kRingbuf = 1 << 2,
                          kUntrusted = 1 << 3, kTrusted = 1 << 4, kRcu = 1 << 5, kPercpu = 1 << 6,
                          kUser = 1 << 7;
+// Btf: an object that programs allocate, and its fields; a reference that does not own its object.
+inline constexpr uint8_t kAlloc = 1 << 2, kNonOwn = 1 << 1;
 // Packet pointers: a comparison proved the pointer to be at, or beyond, data_end.
 inline constexpr uint8_t kAtEnd = 1 << 4, kBeyondEnd = 1 << 5;
 // Mem: a slice of a packet's dynptr, gone when the packet changes.

@@ -21,7 +21,7 @@ std::string Facts::dump() const {
     out += line;
     constexpr const char* kMemory[] = {"unknown",   "stack",   "context", "packet", "packet_meta",
                                        "map_value", "map_key", "ringbuf", "socket", "btf",
-                                       "buffer",    "mem",     "arena"};
+                                       "buffer",    "mem",     "arena",   "kptr"};
     for (size_t i = 0; i < slots.size(); ++i) {
         const SlotFact& f = slots[i];
         std::string text;
@@ -71,7 +71,7 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
                                                        : std::min(3, std::countr_zero(low)));
     // Every access that the search lets pass is proven, but for buffers, whose size only their
     // owner knows, and objects that are reached in their own way and meet something else.
-    const bool proven = memory != Memory::Buffer && memory != Memory::Arena;
+    const bool proven = memory != Memory::Buffer;
     if (call_seen_[slot_] == 0) {
         call_seen_[slot_] = 1;
         fact.access_proven = proven;
@@ -85,7 +85,10 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
     if (!proven) fact.access_proven = false;
     if (fact.map != map) fact.map = -1;
     if (fact.memory == memory && fact.offset == (memory == Memory::Context ? offset : 0)) return;
-    if (memory == Memory::Btf || fact.memory == Memory::Btf) fact.access_proven = false;
+    const auto is_object = [](Memory m) {
+        return m == Memory::Btf || m == Memory::Kptr || m == Memory::Arena;
+    };
+    if (is_object(memory) || is_object(fact.memory)) fact.access_proven = false;
     fact.memory = Memory::Unknown;
     fact.offset = 0;
     fact.map = -1;

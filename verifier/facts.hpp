@@ -26,6 +26,7 @@ enum class Memory : uint8_t {
     Buffer,
     Mem,
     Arena,
+    Kptr,  // a kptr field of a map value
 };
 
 // What a branch does on every execution.

@@ -118,7 +118,7 @@ bool Analyzer::pass_object(const Parameter& wanted, unsigned reg, const char* fu
         need(cell);
         return true;
     }
-    constexpr uint8_t kUnsafe = flag::kUntrusted | flag::kUser | flag::kPercpu;
+    constexpr uint8_t kUnsafe = flag::kUntrusted | flag::kUser | flag::kPercpu | flag::kAlloc;
     KfuncType type;
     type.name = wanted.type_name;
     const bool object = cell.type == CellType::Btf || cell.type == CellType::Socket ||
@@ -187,6 +187,12 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
                                   "R%u is not a scalar: argument %u of %s()", reg, reg,
                                   name.c_str());
                 break;
+            case Parameter::Arena:
+                if (!cell.is_scalar() && cell.type != CellType::Arena)
+                    return reject(ErrorCode::BadGlobalCall,
+                                  "R%u is not a pointer to arena or scalar: argument %u of %s()",
+                                  reg, reg, name.c_str());
+                break;
             case Parameter::Context:
                 if (cell.type != CellType::Context)
                     return reject(ErrorCode::BadGlobalCall,
@@ -202,11 +208,6 @@ bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
                 break;
             case Parameter::Untrusted:
             case Parameter::UntrustedMemory: break;  // read with care, whatever it is
-            case Parameter::Arena:
-                if (cell.type != CellType::Arena && !cell.is_scalar())
-                    return reject(ErrorCode::BadGlobalCall,
-                                  "R%u is not a pointer to arena or scalar.", reg);
-                break;
             case Parameter::Memory: {
                 const bool null = cell.is_scalar() && num(cell).is_const(0);
                 if (null && !wanted.nonnull) {

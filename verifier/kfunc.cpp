@@ -316,14 +316,15 @@ bool Analyzer::kfunc_result(KfuncCall& call, Cell& r0) {
         if (!pointer_result(call, r0)) return false;
     }
     if (!r0.is_pointer()) return true;
-    if (kfunc.has(kfunc_flag::kRetNull)) {
+    const bool may_be_null = kfunc.has(kfunc_flag::kRetNull) && !call.never_null;
+    if (may_be_null) {
         r0.flags |= flag::kMaybeNull;
         r0.id = fresh_id();
     }
     if (kfunc.has(kfunc_flag::kAcquire)) {
         const uint32_t ref = acquire(slot_);
         r0.ref = ref;
-        if (kfunc.has(kfunc_flag::kRetNull)) r0.id = ref;
+        if (may_be_null || has_lock(r0)) r0.id = ref;
     }
     return true;
 }

@@ -196,7 +196,7 @@ bool Analyzer::is_trusted(const Cell& cell) const {
         flag::kMaybeNull | flag::kUntrusted | flag::kRcu | flag::kPercpu | flag::kUser;
     if (cell.ref != 0 && current_.holds_reference(cell.ref)) return true;
     if (cell.type != CellType::Btf) return is_object_cell(cell.type) && !cell.maybe_null();
-    return (cell.flags & flag::kTrusted) != 0 && (cell.flags & kUnsafe) == 0;
+    return (cell.flags & (flag::kTrusted | flag::kAlloc)) != 0 && (cell.flags & kUnsafe) == 0;
 }
 
 bool Analyzer::kfunc_object(KfuncCall& call, unsigned index) {

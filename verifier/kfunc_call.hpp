@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include <skep/map.hpp>
+
 #include "helpers/kfunc.hpp"
 #include "verifier/cell.hpp"
 
@@ -45,7 +47,15 @@ struct KfuncCall {
     Cell map{};                // of a __map argument
     Cell field_map{};          // MapHandle: whose value a workqueue or task_work lies in
     Cell object{};             // the first object argument
-    int32_t callback = -1;     // subprogram
+    // Lists and trees: the head or root, a node in an object of theirs, the reference that they
+    // get.
+    struct Graph {
+        const SpecialField* root = nullptr;
+        Cell node{};
+        uint32_t given = 0;
+    } graph{};
+    bool never_null = false;  // the result, though the function may return null
+    int32_t callback = -1;    // subprogram
     // An initialised dynptr argument, the first one: its slot.
     Cell dynptr{};
     // An iterator: frame and offset of its first slot.

@@ -81,7 +81,7 @@ bool Analyzer::restore_irq(const KfuncCall& call) {
 bool Analyzer::res_lock_argument(KfuncCall& call, unsigned index) {
     const unsigned reg = index + 1;
     const Cell cell = st().reg(reg);
-    if (cell.type != CellType::MapValue || cell.maybe_null())
+    if (!holds_locks(cell))
         return reject(ErrorCode::BadArgumentType,
                       "arg#%u doesn't point to map value or allocated object: r%u is %s", index,
                       reg, name_of_cell(cell).c_str());
@@ -132,6 +132,7 @@ bool Analyzer::drop_res_lock(KfuncCall& call) {
         return h.kind == HoldKind::ResLock && h.lock_id == call.object.id &&
                h.lock_object == call.object.object;
     });
+    end_loans();
     return !call.is(KfuncSpecial::ResUnlockIrqrestore) || restore_irq(call);
 }
 

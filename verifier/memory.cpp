@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "verifier/analyzer.hpp"
+#include "vm/btf/special_fields.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -33,8 +34,8 @@ Memory memory_of(const Cell& cell) {
         case CellType::TcpSock:
         case CellType::XdpSock: return Memory::Socket;
         // A map's struct bpf_map is an object of the kernel's too, and none of the host's.
-        case CellType::MapHandle:
-        case CellType::Btf: return Memory::Btf;
+        case CellType::MapHandle: return Memory::Btf;
+        case CellType::Btf: return (cell.flags & flag::kAlloc) != 0 ? Memory::Mem : Memory::Btf;
         case CellType::TpBuffer:
         case CellType::Buffer: return Memory::Buffer;
         case CellType::Mem:
@@ -135,10 +136,18 @@ bool Analyzer::check_map_fields(const Cell& cell, unsigned reg, int64_t off, uin
     const int64_t high = static_cast<int64_t>(variable.umax) + off + static_cast<int64_t>(size);
     for (const SpecialField& field : map.fields) {
         if (!(low < field.offset + int64_t{field.size} && high > field.offset)) continue;
-        const bool kptr = field.kind == FieldKind::KptrUntrusted ||
-                          field.kind == FieldKind::KptrRef || field.kind == FieldKind::KptrPercpu ||
-                          field.kind == FieldKind::Uptr;
-        if (kptr && variable.is_const() && low == field.offset && size == 8) continue;
+        if (is_kptr(field.kind) || field.kind == FieldKind::Uptr) {
+            const char* wrong = helper_access_         ? "cannot be accessed indirectly by helper"
+                                : !variable.is_const() ? "access cannot have variable offset"
+                                : low != field.offset  ? "access misaligned"
+                                : size != sizeof(uint64_t) ? "access size must be BPF_DW"
+                                                           : nullptr;
+            if (wrong == nullptr) continue;
+            return reject(ErrorCode::SpecialFieldAccess,
+                          "kptr %s: R%u reaches bytes %lld to %lld, the field is at %u", wrong, reg,
+                          static_cast<long long>(low), static_cast<long long>(high - 1),
+                          field.offset);
+        }
         return reject(
             ErrorCode::SpecialFieldAccess,
             "%s cannot be accessed directly by load/store: R%u reaches bytes %lld to %lld, "
@@ -174,7 +183,8 @@ bool Analyzer::frozen_load(const Cell& cell, int32_t off, unsigned size, Cell* o
 }
 
 bool Analyzer::access_map_value(const Cell& cell, unsigned reg, int32_t off, unsigned size,
-                                bool store, Cell* out) {
+                                bool store, const Cell* value, Cell* out,
+                                const SpecialField** kptr) {
     const MapDef& map = map_of(cell);
     if (store && is_read_only(map))
         return reject(ErrorCode::ReadOnlyMemory,
@@ -189,6 +199,10 @@ bool Analyzer::access_map_value(const Cell& cell, unsigned reg, int32_t off, uns
     const int64_t at = int64_t{cell.off} + off;
     if (!check_region(cell, reg, at, size, map.value_size, false, "map value")) return false;
     if (!SKEP_MUTANT(FieldsAreData) && !check_map_fields(cell, reg, at, size)) return false;
+    if (num(cell).is_const()) {
+        *kptr = field_at(map.fields, at + static_cast<int64_t>(num(cell).value()));
+        if (*kptr != nullptr) return access_kptr(cell, reg, **kptr, store, value, out);
+    }
     if (out != nullptr && !frozen_load(cell, off, size, out)) *out = loaded(size);
     return true;
 }
@@ -288,6 +302,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
                       "R%u invalid mem access '%s': the pointer may be null", reg,
                       name_of_cell(cell).c_str());
     const int64_t at = int64_t{cell.off} + off;
+    const SpecialField* kptr = nullptr;
     bool ok = false;
     switch (cell.type) {
         case CellType::MapKey:
@@ -297,7 +312,9 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
             ok = check_region(cell, reg, at, size, map_of(cell).key_size, false, "map key");
             if (ok && out != nullptr) *out = loaded(size);
             break;
-        case CellType::MapValue: ok = access_map_value(cell, reg, off, size, store, out); break;
+        case CellType::MapValue:
+            ok = access_map_value(cell, reg, off, size, store, value, out, &kptr);
+            break;
         case CellType::Mem:
             if (store && (cell.flags & flag::kReadOnly) != 0)
                 return reject(ErrorCode::ReadOnlyMemory, "R%u cannot write into %s", reg,
@@ -355,7 +372,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
     }
     if (!ok) return false;
     if (strict() && store && value != nullptr && value->is_pointer() &&
-        cell.type != CellType::Stack)
+        cell.type != CellType::Stack && kptr == nullptr && value->type != CellType::Arena)
         return reject(ErrorCode::PointerLeak, "a pointer would leak into %s",
                       name_of_cell(cell).c_str());
     if (out != nullptr && sign) {
@@ -364,7 +381,7 @@ bool Analyzer::access(unsigned reg, int32_t off, unsigned size, bool store, cons
                           "a pointer cannot be loaded with sign extension");
         *out = number(sign_extend(num(*out), size * 8), out->ref);
     }
-    fact_access(memory_of(cell), cell, at);
+    fact_access(kptr != nullptr ? Memory::Kptr : memory_of(cell), cell, at);
     return true;
 }
 
@@ -383,14 +400,20 @@ bool Analyzer::access_buffer(const Cell& cell, unsigned reg, int64_t at, unsigne
 }
 
 // Whether instruction slot_ has met memory that it may not meet together with this one.
-bool Analyzer::check_same_kind(CellType type) {
+bool Analyzer::check_same_kind(const Cell& cell) {
+    const CellType type = cell.type;
     uint8_t& before = access_kind_[slot_];
-    const auto now = static_cast<uint8_t>(type);
+    // Objects that programs allocate are reached in another way than the kernel's.
+    constexpr uint8_t kAllocated = 0x80;
+    const bool allocated = type == CellType::Btf && (cell.flags & flag::kAlloc) != 0;
+    const auto now =
+        static_cast<uint8_t>(static_cast<uint8_t>(type) | (allocated ? kAllocated : 0));
     if (before == 0) {
         before = now;
-    } else if (before != now &&
-               (!mixes_freely(type) || !mixes_freely(static_cast<CellType>(before)))) {
-        if (!extended())
+    } else if (before != now && (!mixes_freely(type) ||
+                                 !mixes_freely(static_cast<CellType>(before & ~kAllocated)))) {
+        const auto arena = static_cast<uint8_t>(CellType::Arena);
+        if (!extended() || now == arena || before == arena)
             return reject(
                 ErrorCode::MixedPointers,
                 "same insn cannot be used with different pointers: another path comes here "
@@ -402,11 +425,11 @@ bool Analyzer::check_same_kind(CellType type) {
 
 bool Analyzer::step_load(const Insn& insn) {
     if (!read_reg(insn.src) || !write_reg(insn.dst)) return false;
-    const CellType type = st().reg(insn.src).type;
+    const Cell target = st().reg(insn.src);
     Cell out;
     if (!access(insn.src, insn.off, bytes_of(insn.width), false, nullptr, &out, insn.sign))
         return false;
-    if (!check_same_kind(type)) return false;
+    if (!check_same_kind(target)) return false;
     set_reg(insn.dst, out);
     st().slot = slot_ + 1;
     return true;
@@ -432,7 +455,7 @@ bool Analyzer::step_store(const Insn& insn) {
     }
     if (!access(insn.dst, insn.off, bytes_of(insn.width), true, &value, nullptr, false))
         return false;
-    if (!check_same_kind(target.type)) return false;
+    if (!check_same_kind(target)) return false;
     st().slot = slot_ + 1;
     return true;
 }
@@ -458,7 +481,7 @@ bool Analyzer::step_atomic(const Insn& insn) {
                 return false;
         }
         st().slot = slot_ + 1;
-        return check_same_kind(target.type);
+        return check_same_kind(target);
     }
     if (!read_reg(insn.src)) return false;
     if (op == AtomicOp::Cmpxchg && !read_reg(0)) return false;

@@ -53,10 +53,6 @@ bool Analyzer::pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& po
                       insn.dst);
     }
     const Scalar s = num(offset);
-    if (pointer_cell.type == CellType::Arena) {
-        dst = pointer_cell;
-        return true;
-    }
     const bool plain = s.is_const() && (op == AluOp::Add || op == AluOp::Sub);
     if (pointer_cell.maybe_null()) {
         if ((!extended() || !plain) && !SKEP_MUTANT(OrNullArithmetic))

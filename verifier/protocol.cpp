@@ -7,37 +7,20 @@
 #include "verifier/call_info.hpp"
 #include "verifier/each_cell.hpp"
 #include "verifier/kfunc_call.hpp"
+#include "vm/btf/special_fields.hpp"
 
 namespace skep::verifier {
 namespace {
 
-const SpecialField* find_field(const MapDef& map, FieldKind kind) {
-    for (const SpecialField& field : map.fields)
+const SpecialField* find_field(const std::vector<SpecialField>& fields, FieldKind kind) {
+    for (const SpecialField& field : fields)
         if (field.kind == kind) return &field;
     return nullptr;
 }
 
 }  // namespace
 
-const char* Analyzer::name_of_field(FieldKind kind) const {
-    switch (kind) {
-        case FieldKind::SpinLock: return "bpf_spin_lock";
-        case FieldKind::ResSpinLock: return "bpf_res_spin_lock";
-        case FieldKind::Timer: return "bpf_timer";
-        case FieldKind::Workqueue: return "bpf_wq";
-        case FieldKind::TaskWork: return "bpf_task_work";
-        case FieldKind::Refcount: return "bpf_refcount";
-        case FieldKind::KptrUntrusted:
-        case FieldKind::KptrRef: return "kptr";
-        case FieldKind::KptrPercpu: return "percpu_kptr";
-        case FieldKind::ListHead: return "bpf_list_head";
-        case FieldKind::ListNode: return "bpf_list_node";
-        case FieldKind::RbRoot: return "bpf_rb_root";
-        case FieldKind::RbNode: return "bpf_rb_node";
-        case FieldKind::Uptr: return "uptr";
-    }
-    return "field";
-}
+const char* Analyzer::name_of_field(FieldKind kind) const { return name_of(kind).data(); }
 
 // The offset into the map value that a lock or timer argument names must be the field's.
 bool Analyzer::field_argument(const Cell& cell, unsigned reg, FieldKind kind) {
@@ -47,11 +30,12 @@ bool Analyzer::field_argument(const Cell& cell, unsigned reg, FieldKind kind) {
                       "R%u doesn't have constant offset. %s has to be at "
                       "the constant offset",
                       reg, name);
-    const MapDef& map = map_of(cell);
-    const SpecialField* field = find_field(map, kind);
+    const std::vector<SpecialField>* fields = fields_of(cell);
+    const SpecialField* field = fields != nullptr ? find_field(*fields, kind) : nullptr;
     if (field == nullptr)
-        return reject(ErrorCode::SpecialFieldAccess, "map '%s' has no valid %s", map.name.c_str(),
-                      name);
+        return reject(ErrorCode::SpecialFieldAccess, "%s '%s' has no valid %s",
+                      cell.type == CellType::MapValue ? "map" : "struct",
+                      cell.type == CellType::MapValue ? map_of(cell).name.c_str() : "", name);
     const int64_t at = int64_t{cell.off} + static_cast<int64_t>(num(cell).value());
     if (at != field->offset)
         return reject(ErrorCode::SpecialFieldAccess,
@@ -63,8 +47,9 @@ bool Analyzer::field_argument(const Cell& cell, unsigned reg, FieldKind kind) {
 
 bool Analyzer::spin_lock_argument(CallInfo& call, unsigned reg) {
     const Cell cell = st().reg(reg);
-    if (cell.type != CellType::MapValue || cell.maybe_null())
-        return bad_argument(call, reg - 1, cell, "map_value, ptr_");
+    if (!holds_locks(cell)) return bad_argument(call, reg - 1, cell, "map_value, ptr_");
+    if (in_tree_callback())
+        return reject(ErrorCode::LockDiscipline, "can't spin_{lock,unlock} in rbtree cb");
     if (!field_argument(cell, reg, FieldKind::SpinLock)) return false;
     const Hold* held = st().find_lock();
     if (call.helper->id == helper_id::kSpinLock) {
@@ -88,6 +73,7 @@ bool Analyzer::spin_lock_argument(CallInfo& call, unsigned reg) {
         held->lock_object != cell.object)
         return reject(ErrorCode::LockDiscipline, "bpf_spin_unlock of different lock");
     std::erase_if(st().holds, [](const Hold& h) { return h.kind == HoldKind::SpinLock; });
+    end_loans();
     return true;
 }
 

@@ -110,6 +110,7 @@ std::string Analyzer::name_of_cell(const Cell& cell) const {
         case CellType::TpBuffer: name = "tp_buffer"; break;
         case CellType::Btf: {
             if ((cell.flags & flag::kPercpu) != 0) name = "percpu_";
+            if ((cell.flags & flag::kRcu) != 0) name += "rcu_";
             if ((cell.flags & flag::kUntrusted) != 0) name += "untrusted_";
             if ((cell.flags & flag::kTrusted) != 0) name += "trusted_";
             name += "ptr_";

@@ -203,6 +203,7 @@ bool Analyzer::step_alu(const Insn& insn) {
     Cell& dst = own_reg(insn.dst);
     if (dst.is_scalar() && src.is_scalar()) return scalar_alu(insn, dst, src);
 
+    if (arena_alu(dst, src)) return true;
     if (dst.is_pointer() && src.is_pointer()) {
         if (op == AluOp::Sub && !strict()) return pointer_difference(dst, src);
         const auto in_packet = [](const Cell& c) {
@@ -255,9 +256,13 @@ bool Analyzer::step_imm64(const Insn& insn) {
         case PseudoImm::MapValue:
         case PseudoImm::MapIdxValue: {
             const auto index = static_cast<uint32_t>(insn.imm);
-            Cell cell = pointer(CellType::MapValue, 0, static_cast<uint16_t>(index));
             const MapDef& map = *maps_[index].def;
-            if (map.type == MapType::Arena) cell.type = CellType::Arena;
+            if (map.type == MapType::Arena) {
+                // An address in user space: a number until it is cast.
+                set_reg(insn.dst, unknown());
+                return true;
+            }
+            Cell cell = pointer(CellType::MapValue, 0, static_cast<uint16_t>(index));
             cell.off = static_cast<int32_t>(static_cast<uint64_t>(insn.imm) >> 32);
             // Identity of the value, for locks in it.
             if (!map.fields.empty()) cell.id = 0x80000000u | index;
@@ -315,20 +320,6 @@ bool Analyzer::step_exit() {
     }
     path_over_ = true;
     return check_return_value();
-}
-
-bool Analyzer::step_addr_space_cast(const Insn& insn) {
-    if (!read_reg(insn.src) || !write_reg(insn.dst)) return false;
-    bool arena = false;
-    for (const MapRef& map : maps_) arena |= map.def->type == MapType::Arena;
-    if (!arena)
-        return reject(
-            ErrorCode::NotAPointer,
-            "addr_space_cast insn can only be used in a program that has an associated arena");
-    st().slot = slot_ + 1;
-    const uint32_t spaces = static_cast<uint32_t>(insn.imm);
-    set_reg(insn.dst, spaces == 1 ? pointer(CellType::Arena) : unknown());
-    return true;
 }
 
 }  // namespace skep::verifier

@@ -38,6 +38,7 @@ bool Analyzer::check_program() {
                       std::string(program_.type->name).c_str());
     if (program_.type->kind == ProgKind::Unspec)
         return reject(ErrorCode::UnknownProgramType, "a program needs a type: --type gives one");
+    if (!check_struct_ops()) return false;
     const ProgKind kind = program_.type->kind;
     if ((kind == ProgKind::Tracing || kind == ProgKind::Lsm || kind == ProgKind::Ext) &&
         program_.attach_target.empty())
@@ -74,13 +75,12 @@ bool Analyzer::check_map_use() {
                           index);
         if (index >= kMaxMaps && !extended()) beyond("maps");
         const MapDef& map = *maps_[index].def;
-        if (map.type == MapType::Arena)
-            return unsupported(ErrorCode::UnsupportedFeature, "programs with an arena");
         if (std::ranges::find(options_.denied_map_types, map.type) !=
             options_.denied_map_types.end())
             return reject(ErrorCode::NotPermitted, "the host does not permit maps of type %u",
                           static_cast<unsigned>(map.type));
         if (!check_map_and_program(map)) return false;
+        if (map.type == MapType::Arena && !check_arena(map)) return false;
         if (what == PseudoImm::MapFd || what == PseudoImm::MapIdx) {
             if (static_cast<uint64_t>(insn.imm) >> 32 != 0)
                 return reject(ErrorCode::ReservedField, "unrecognized bpf_ld_imm64 insn");

@@ -511,6 +511,7 @@ TEST(EveryType, HasTheOperationsOfItsRow) {
         if (row.has(map_ops::kLookupMap)) {
             def.inner = std::make_shared<MapDef>(def_of(MapType::Array, 4, 4, 1));
         }
+        if (row.type == MapType::Arena) def.flags |= map_flags::kMmapable;
         const auto map = make(def);
         ASSERT_NE(map, nullptr);
         const RunScope run;

@@ -82,6 +82,7 @@ int create(const MapDef& map) {
     attr.value_size = map.value_size;
     attr.max_entries = map.max_entries;
     attr.map_flags = map.flags;
+    attr.map_extra = map.map_extra;
     Fd btf(-1), inner(-1);
     if (map.inner != nullptr) {
         inner.number = create(*map.inner);

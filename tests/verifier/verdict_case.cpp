@@ -68,6 +68,7 @@ MapDef read_map(const std::string& line, const std::vector<MapDef>& before) {
         if (key == "value") map.value_size = number(value);
         if (key == "entries") map.max_entries = number(value);
         if (key == "flags") map.flags = number(value);
+        if (key == "map_extra") map.map_extra = number(value);
         if (key == "inner") map.inner = std::make_shared<MapDef>(before[number(value)]);
         if (key == "spin_lock") map.fields.push_back({FieldKind::SpinLock, number(value), 4, 0});
         if (key == "res_spin_lock")

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "helpers/kfunc.hpp"
 #include "helpers/table.hpp"
+#include "maps/object_heap.hpp"
 #include "vm/api/vm_state.hpp"
 #include "vm/base/os.hpp"
 #include "vm/base/try.hpp"
+#include "vm/btf/special_fields.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 #include "vm/run/threaded.hpp"
 
@@ -57,6 +60,25 @@ bool loads_kernel_objects(const Image& image) {
                        [](const ImageSlot& slot) { return slot.memory == Memory::Btf; });
 }
 
+// Whether it calls what allocates objects, moves them, or looks for them.
+bool uses_objects(const Program& program) {
+    constexpr int64_t kKptrXchg = 194;
+    for (const Insn& insn : program.insns)
+        if (insn.kind == Kind::Call && insn.pseudo_call() == PseudoCall::Helper &&
+            insn.imm == kKptrXchg)
+            return true;
+    for (const auto& [slot, external] : program.externs) {
+        const Kfunc* kfunc = find_kfunc(essential_name(external.name));
+        if (kfunc != nullptr && kfunc->special >= KfuncSpecial::ObjNew &&
+            kfunc->special < KfuncSpecial::ArenaAlloc)
+            return true;
+    }
+    for (const auto& map : program.maps)
+        if (std::ranges::any_of(map->fields, [](const SpecialField& f) { return is_kptr(f.kind); }))
+            return true;
+    return false;
+}
+
 ContextKind context_kind(const CtxLayout* layout) {
     if (layout->is_bytes) return ContextKind::Bytes;
     if (layout == &kXdpCtx) return ContextKind::Xdp;
@@ -104,6 +126,7 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
     binding.hardened = state_.options.policy == Policy::Hardened;
     SKEP_TRY(binding.maps, bind_maps(*body->source));
     SKEP_CHECK(wire_inner_maps());
+    SKEP_TRY(binding.objects, objects_for(*body->source, binding.maps));
     binding.helper = [this, type = body->source->type](uint32_t id) -> const Helper* {
         const Helper* own = state_.host_helper(id);
         return own != nullptr ? own : find_helper(id, *type);
@@ -202,6 +225,25 @@ Result<std::vector<std::shared_ptr<Map>>> Loader::bind_maps(const Program& progr
         }
     }
     return maps;
+}
+
+// The Vm's objects, if the program works on such; the maps whose values may own them know it then.
+Result<std::shared_ptr<ObjectHeap>> Loader::objects_for(
+    const Program& program, const std::vector<std::shared_ptr<Map>>& maps) {
+    if (!uses_objects(program)) return nullptr;
+    if (state_.objects == nullptr) {
+        SKEP_TRY(state_.objects, ObjectHeap::create());
+    }
+    for (const auto& map : maps) {
+        const bool owns = std::ranges::any_of(map->def().fields, [](const SpecialField& f) {
+            return is_kptr(f.kind) || is_graph_root(f.kind);
+        });
+        const bool any = state_.options.mode == Mode::Sandbox && map->values().base != nullptr;
+        if ((owns || any) && !keep_objects(*map, state_.objects) && owns)
+            return fail(ErrorCode::InvalidArgument,
+                        "map " + map->def().name + " holds objects of another Vm's programs");
+    }
+    return state_.objects;
 }
 
 Result<std::shared_ptr<Map>> Loader::map_for(const std::shared_ptr<const MapDef>& def) {

@@ -85,7 +85,8 @@ struct VmState {
     std::unordered_map<const MapDef*, std::shared_ptr<Map>> map_of_def;
     std::vector<std::shared_ptr<const MapDef>> defs;
     std::unordered_map<std::string, std::shared_ptr<Map>> pinned;  // by name
-    std::unordered_map<std::string, std::shared_ptr<Map>> lent;    // by name: Vm::use_map
+    std::shared_ptr<ObjectHeap> objects;  // made by the first program that allocates
+    std::unordered_map<std::string, std::shared_ptr<Map>> lent;  // by name: Vm::use_map
     const std::shared_ptr<TimerWheel> timers;
     uint64_t map_bytes = 0;  // reserved so far
     std::vector<std::unique_ptr<HostHelper>> helpers;
@@ -134,6 +135,8 @@ private:
         bool used = false;  // by the program that is being loaded
     };
     Result<std::vector<std::shared_ptr<Map>>> bind_maps(const Program& program);
+    Result<std::shared_ptr<ObjectHeap>> objects_for(const Program& program,
+                                                    const std::vector<std::shared_ptr<Map>>& maps);
     Result<std::shared_ptr<Map>> map_for(const std::shared_ptr<const MapDef>& def);
     Result<void> account(const Map& map);
     Result<void> wire_inner_maps();

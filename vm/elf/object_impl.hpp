@@ -4,12 +4,12 @@
 //   object_open.cpp     sections, functions and programs
 //   object_externs.cpp  undefined symbols: .kconfig and .ksyms
 //   object_maps.cpp     .maps, legacy maps, data sections, struct_ops; initial entries
-//   object_fields.cpp   locks, timers, kptrs ... inside values
 // then object_configure.cpp changes it, and object_link.cpp reads it. Ranges that later steps use
 // (a function inside its section, a variable inside its data) are checked where they are made.
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +22,7 @@
 
 #include "vm/btf/btf.hpp"
 #include "vm/btf/btf_ext.hpp"
+#include "vm/btf/special_fields.hpp"
 #include "vm/elf/core.hpp"
 #include "vm/elf/elf.hpp"
 #include "vm/prog/program.hpp"
@@ -100,7 +101,8 @@ struct Object::Impl {
     std::optional<uint32_t> kconfig_map;
     std::unordered_map<std::string, std::string> kconfig;
 
-    std::vector<uint32_t> datasecs;  // BTF ids
+    std::vector<uint32_t> datasecs;       // BTF ids
+    std::deque<std::string> ops_members;  // "ops/member" of programs' attach targets
 
     // By ELF section index; executable and data sections with relocations, sorted by offset.
     std::vector<std::vector<elf::Relocation>> relocations;
@@ -176,17 +178,6 @@ struct Object::Impl {
     const CoreResult& core_result(int32_t section, size_t record) const;
     Result<std::shared_ptr<const Btf>> target_btf() const;
 };
-
-// The special fields of a value type, sorted by offset. Errors: bad_map_def.
-Result<std::vector<SpecialField>> special_fields(const Btf& btf, uint32_t value_type);
-// The same for the variables of a data section.
-struct PlacedVariable {
-    uint32_t type = 0;
-    uint32_t variable = 0;  // the VAR, for its decl tags
-    uint64_t offset = 0;
-};
-Result<std::vector<SpecialField>> special_fields(const Btf& btf,
-                                                 std::span<const PlacedVariable> variables);
 
 // The size that a ring buffer gets when `bytes` are asked for; other maps: `bytes`.
 uint32_t ring_bytes(MapType type, uint32_t bytes);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "maps/map_types.hpp"
 #include "vm/base/try.hpp"
 #include "vm/elf/object_impl.hpp"
 
@@ -145,6 +146,14 @@ struct DefinitionReader {
     }
 };
 
+// What Linux refuses to make with special fields, libbpf makes without a type: then the values are
+// plain bytes.
+void set_fields(MapDef& def, Result<std::vector<SpecialField>> found) {
+    if (!found) return;
+    def.fields = *std::move(found);
+    if (!check_map_fields(def)) def.fields.clear();
+}
+
 bool holds_maps(MapType type) {
     return type == MapType::ArrayOfMaps || type == MapType::HashOfMaps;
 }
@@ -221,10 +230,10 @@ Result<MapDef> Object::Impl::parse_map_def(std::string map_name, uint32_t struct
         def.value_size = 4;
     if (holds_maps(def.type) && def.key_size == 0) def.key_size = 4;
     def.max_entries = ring_bytes(def.type, def.max_entries);
+    // libbpf maps an arena wherever there is room, before programs are loaded.
+    if (def.type == MapType::Arena && def.map_extra == 0) def.map_extra = kArenaStart;
     if (def.key_btf != 0 || def.value_btf != 0) def.btf = btf;
-    if (def.value_btf != 0) {
-        SKEP_TRY(def.fields, special_fields(*btf, def.value_btf));
-    }
+    if (def.value_btf != 0) set_fields(def, special_fields(*btf, def.value_btf));
     return def;
 }
 
@@ -440,10 +449,7 @@ Result<void> Object::Impl::read_data_maps() {
             }
             // As libbpf: what a skeleton can reach is mapped into its process.
             if (any_global) def.flags |= map_flags::kMmapable;
-            SKEP_TRY(def.fields, special_fields(*btf, variables));
-            std::erase_if(def.fields, [&](const SpecialField& f) {
-                return uint64_t{f.offset} + f.size > s->size;
-            });
+            set_fields(def, special_fields(*btf, variables));
         }
         data_map[s->index] = static_cast<int32_t>(maps.size());
         add_map(std::move(def), {.origin = MapOrigin::Data, .section = s->index, .size = s->size});
@@ -561,13 +567,18 @@ Result<void> Object::Impl::read_btf_entries(size_t index) {
 }
 
 // As libbpf: the attach type of a struct_ops program is the index of the member that it implements.
+// Its attach target here: the struct and the member.
 void Object::Impl::set_struct_ops_member(uint32_t struct_id, uint64_t offset, uint32_t function) {
     const auto it = std::lower_bound(program_function.begin(), program_function.end(), function);
     if (it == program_function.end() || *it != function) return;
+    ObjectProgram& program = programs[static_cast<size_t>(it - program_function.begin())];
     const BtfType t = btf->type(struct_id);
-    for (uint32_t i = 0; i < t.count() && i < kMaxStructOpsMembers; ++i)
-        if (uint64_t{t.member(i).bit_offset} == offset * 8)
-            programs[static_cast<size_t>(it - program_function.begin())].attach_type = i;
+    for (uint32_t i = 0; i < t.count() && i < kMaxStructOpsMembers; ++i) {
+        if (uint64_t{t.member(i).bit_offset} != offset * 8) continue;
+        program.attach_type = i;
+        ops_members.push_back(std::string(t.name()) + "/" + std::string(t.member(i).name));
+        program.attach_target = ops_members.back();
+    }
 }
 
 }  // namespace skep

@@ -9,8 +9,10 @@
 
 #include "helpers/readable.hpp"
 #include "helpers/sockets.hpp"
+#include "maps/object_heap.hpp"
 #include "vm/isa/semantics.hpp"
 #include "vm/prog/ctx_layouts.hpp"
+#include "vm/run/arena_access.hpp"
 #include "vm/run/guest_memory.hpp"
 #include "vm/run/threaded.hpp"
 
@@ -22,6 +24,10 @@ constexpr uint32_t kBufferBase = 0x10000;  // guest offset
 
 const Program& running(const RunArea& area) {
     return *static_cast<const Image*>(area.image)->program;
+}
+
+const ArenaMap& arena_of_run(const RunArea& area) {
+    return *static_cast<const Image*>(area.image)->arena;
 }
 
 bool is_packet_pointer(CtxFieldKind kind) {
@@ -128,6 +134,28 @@ bool is_plain(const RunArea& area, uint64_t offset, const Insn& insn) {
     return !area.sandbox && offset >= area.layout->size && memory_of(area, insn) == Memory::Unknown;
 }
 
+// What a verified program finds in a kptr: an object that the field owns, or one that it named
+// without owning it, which may be gone.
+uint64_t load_kptr(const RunArea& area, uint64_t address) {
+    ObjectHeap* heap = area.heap;
+    if (heap == nullptr) return 0;
+    auto* slot = reinterpret_cast<std::byte*>(address);
+    if (const std::byte* held = heap->held(slot, false)) return reinterpret_cast<uintptr_t>(held);
+    const auto shown = guest::load<uint64_t>(slot);
+    const auto offset = static_cast<uint32_t>(shown);
+    if (shown >> 32 != ObjectHeap::kGuestRegion || offset >= heap->bytes()) return 0;
+    return reinterpret_cast<uintptr_t>(heap->object_of(heap->base() + offset));
+}
+
+// Only unowned kptrs are stored to.
+void store_kptr(const RunArea& area, uint64_t address, uint64_t value) {
+    const auto* object = reinterpret_cast<const std::byte*>(value);
+    uint64_t shown = 0;
+    if (area.heap != nullptr && area.heap->contains(object))
+        shown = guest_address(region::kHeap, static_cast<uint32_t>(object - area.heap->base()));
+    guest::store(reinterpret_cast<void*>(address), shown);
+}
+
 uint64_t extended(uint64_t value, const Insn& insn) {
     return insn.sign ? sign_extend(value, bytes_of(insn.width) * 8) : value;
 }
@@ -145,6 +173,10 @@ bool is_kernel_object(const RunArea& area, uint64_t address) {
 LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexcept {
     uint64_t value = 0;
     const Program& program = running(area);
+    if (memory_of(area, insn) == Memory::Arena)
+        return {arena_load(arena_of_run(area), area.entry_r1 + offset, insn), true};
+    if (!area.sandbox && memory_of(area, insn) == Memory::Kptr)
+        return {load_kptr(area, area.entry_r1 + offset), true};
     if (is_plain(area, offset, insn)) {
         const auto* at = reinterpret_cast<const void*>(area.entry_r1 + offset);
         return {extended(load_host(at, insn.width), insn), true};
@@ -165,6 +197,14 @@ LoadedValue load_context(RunArea& area, uint64_t offset, const Insn& insn) noexc
 
 bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t value) noexcept {
     const Program& program = running(area);
+    if (memory_of(area, insn) == Memory::Arena) {
+        arena_store(arena_of_run(area), area.entry_r1 + offset, insn, value);
+        return true;
+    }
+    if (!area.sandbox && memory_of(area, insn) == Memory::Kptr) {
+        store_kptr(area, area.entry_r1 + offset, value);
+        return true;
+    }
     if (is_plain(area, offset, insn)) {
         store_host(reinterpret_cast<void*>(area.entry_r1 + offset), insn.width, value);
         return true;

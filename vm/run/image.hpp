@@ -25,6 +25,9 @@
 namespace skep {
 
 struct Helper;  // helpers/table.hpp
+class ArenaMap;
+class ObjectHeap;
+class ObjectTypes;
 class Image;
 
 enum class Form : uint8_t { Sandbox, Unchecked };
@@ -40,6 +43,7 @@ enum class Access : uint8_t {
 struct ImageSlot {
     Insn insn;
     // Imm64: the value that dst gets (number, host address, guest address or handle, by form).
+    // AddrSpaceCast: what is added to a low half that is not 0.
     // Call: the address of the Helper. Otherwise 0.
     uint64_t bound = 0;
     Access access = Access::Checked;
@@ -121,10 +125,13 @@ public:
     std::shared_ptr<const Facts> facts;  // never null; may be incomplete
     std::vector<ImageSlot> slots;
     std::vector<std::shared_ptr<Map>> maps;  // by map index of the program
-    std::vector<Map*> map_pointers;          // the same, for HelperEnv::maps
-    std::vector<Region> map_regions;         // sandbox: regions kFirstMap + map index
-    std::vector<FunctionEntry> functions;    // by subprogram
-    std::vector<FrameInfo> frames;           // by subprogram
+    ArenaMap* arena = nullptr;               // of `maps`: the program's arena
+    std::shared_ptr<ObjectHeap> objects;     // null: the program allocates none
+    std::shared_ptr<ObjectTypes> object_types;
+    std::vector<Map*> map_pointers;        // the same, for HelperEnv::maps
+    std::vector<Region> map_regions;       // sandbox: regions kFirstMap + map index
+    std::vector<FunctionEntry> functions;  // by subprogram
+    std::vector<FrameInfo> frames;         // by subprogram
     // Unchecked: what plain loads find of kernel variables that are numbers.
     std::vector<std::unique_ptr<uint64_t[]>> variables;
     bool reclaims = false;       // a map of it frees values while programs run: runs enter an epoch

@@ -9,6 +9,8 @@
 #include <skep/context.hpp>
 
 #include "vm/isa/semantics.hpp"
+#include "vm/run/arena_access.hpp"
+#include "vm/run/atomic_access.hpp"
 #include "vm/run/engine_calls.hpp"
 #include "vm/run/guest_memory.hpp"
 #include "vm/run/run_area.hpp"
@@ -17,29 +19,6 @@
 namespace skep {
 
 namespace {
-
-template <class T, AtomicOp kOp>
-[[gnu::always_inline]] inline T atomic_rmw(void* address, T operand, T expected) noexcept {
-    T* p = static_cast<T*>(address);
-    switch (kOp) {
-        case AtomicOp::Add:
-        case AtomicOp::FetchAdd: return __atomic_fetch_add(p, operand, __ATOMIC_SEQ_CST);
-        case AtomicOp::Or:
-        case AtomicOp::FetchOr: return __atomic_fetch_or(p, operand, __ATOMIC_SEQ_CST);
-        case AtomicOp::And:
-        case AtomicOp::FetchAnd: return __atomic_fetch_and(p, operand, __ATOMIC_SEQ_CST);
-        case AtomicOp::Xor:
-        case AtomicOp::FetchXor: return __atomic_fetch_xor(p, operand, __ATOMIC_SEQ_CST);
-        case AtomicOp::Xchg: return __atomic_exchange_n(p, operand, __ATOMIC_SEQ_CST);
-        case AtomicOp::Cmpxchg:
-            __atomic_compare_exchange_n(p, &expected, operand, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST);
-            return expected;
-        case AtomicOp::LoadAcquire: return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-        case AtomicOp::StoreRelease: __atomic_store_n(p, operand, __ATOMIC_RELEASE); return 0;
-    }
-    return 0;
-}
 
 // Nothing behind it runs, not even speculatively, before everything in front of it is decided.
 [[gnu::always_inline]] inline void speculation_barrier() noexcept {
@@ -202,8 +181,8 @@ CallResult execute(const ThreadedCode* code, RunArea* area, const Op* pc,
         HOST_ADDRESS(!is_load, address, sizeof(word), slow_atomic)                             \
         if (kSandbox && reinterpret_cast<uintptr_t>(host) % sizeof(word) != 0) [[unlikely]]    \
             TRAP(TrapCode::Misaligned);                                                        \
-        const word old = atomic_rmw<word, op>(host, static_cast<word>(REG(pc->b)),             \
-                                              static_cast<word>(registers[0]));                \
+        const word old = atomic_rmw<word>(op, host, static_cast<word>(REG(pc->b)),             \
+                                          static_cast<word>(registers[0]));                    \
         if constexpr (op == AtomicOp::Cmpxchg) {                                               \
             registers[0] = old;                                                                \
         } else if constexpr (is_load) {                                                        \
@@ -265,6 +244,28 @@ L_StoreDynamic: {
     const uint64_t value = pc->insn->is_imm ? static_cast<uint64_t>(pc->insn->imm) : REG(pc->b);
     if (!store_context(*area, address - area->entry_r1, *pc->insn, value)) [[unlikely]]
         goto trapped;
+}
+    NEXT();
+L_AtomicArena: {
+    const Insn& insn = *pc->insn;
+    const bool is_load = insn.atomic() == AtomicOp::LoadAcquire;
+    const uint64_t address = REG(is_load ? pc->b : pc->a) + static_cast<int64_t>(pc->off);
+    const uint64_t old = arena_atomic(*static_cast<const Image*>(area->image)->arena, address, insn,
+                                      REG(pc->b), registers[0]);
+    if (insn.atomic() == AtomicOp::Cmpxchg)
+        registers[0] = old;
+    else if (is_load)
+        REG(pc->a) = old;
+    else if (fetches(insn.atomic()))
+        REG(pc->b) = old;
+}
+    NEXT();
+L_CastAddress: {
+    // Null stays null: of an address to be cast the whole, of an offset its 32 bits.
+    const uint64_t from = REG(pc->b);
+    const auto low = static_cast<uint32_t>(from);
+    acc = (pc->c != 0 ? from : low) == 0 ? 0 : pc->imm | low;
+    REG(pc->a) = acc;
 }
     NEXT();
 L_LoadPacket: {

@@ -11,6 +11,8 @@
 
 #include "helpers/kfunc.hpp"
 #include "helpers/table.hpp"
+#include "maps/arena.hpp"
+#include "maps/object_heap.hpp"
 #include "vm/base/try.hpp"
 #include "vm/btf/btf.hpp"
 #include "vm/run/run_area.hpp"
@@ -75,6 +77,9 @@ public:
         image_->raw = program_->type->kind == ProgKind::Raw;
         image_->facts = facts_;
         SKEP_CHECK(bind_maps());
+        image_->objects = std::move(binding_.objects);
+        if (image_->objects != nullptr)
+            image_->object_types = std::make_shared<ObjectTypes>(program_->btf);
         bind_functions();
         image_->slots.resize(program_->insns.size());
         for (uint32_t slot = 0; slot < program_->insns.size(); ++slot) {
@@ -112,8 +117,16 @@ private:
                                                                               : RegionKind::None),
                           .readable = range.size,
                           .writable = range.size};
+            if (ArenaMap* arena = arena_of(map.get());
+                arena != nullptr && image_->arena == nullptr) {
+                image_->arena = arena;
+                arena_region_ =
+                    region::kFirstMap + static_cast<uint32_t>(image_->map_regions.size());
+                region.lo = static_cast<uint32_t>(arena->user_start());
+            }
             // A guest offset has 32 bits.
-            if (form_ == Form::Sandbox && range.size > UINT32_MAX)
+            constexpr uint64_t kLargest = uint64_t{1} << 32;
+            if (form_ == Form::Sandbox && range.size > kLargest)
                 return fail(ErrorCode::LimitExceeded,
                             "map " + map->def().name + " has " + std::to_string(range.size) +
                                 " bytes of values; a sandbox can address at most 4 GiB");
@@ -168,7 +181,7 @@ private:
             case Kind::Load:
             case Kind::Store:
             case Kind::Atomic: return lower_access(index, out);
-            case Kind::AddrSpaceCast: out.trap = TrapCode::Unsupported; return {};
+            case Kind::AddrSpaceCast: return lower_cast(index, out);
             case Kind::Alu:
             case Kind::Neg:
             case Kind::Endian:
@@ -307,6 +320,22 @@ private:
         return {};
     }
 
+    // Offsets and user-space addresses of the arena differ in their high half. Where it is not
+    // known which accesses are the arena's, its pointers are guest addresses like all others.
+    Result<void> lower_cast(uint32_t index, ImageSlot& out) {
+        if (image_->arena == nullptr) {
+            if (form_ == Form::Unchecked)
+                return fail(ErrorCode::UnsupportedInsn, "a cast without an arena",
+                            program_->where(index));
+            out.trap = TrapCode::BadInstruction;
+            return {};
+        }
+        const bool to_kernel = static_cast<uint32_t>(out.insn.imm) == 1;
+        out.bound = image_->arena->user_half();
+        if (to_kernel) out.bound = known_ ? 0 : guest_address(arena_region_, 0);
+        return {};
+    }
+
     Result<void> check_map(uint32_t index, uint32_t map) const {
         if (map < image_->map_pointers.size()) return {};
         return fail(
@@ -320,6 +349,10 @@ private:
         const auto offset = static_cast<uint32_t>(static_cast<uint64_t>(out.insn.imm) >> 32);
         SKEP_CHECK(check_map(index, map));
         Map& target = *image_->map_pointers[map];
+        if (const ArenaMap* arena = arena_of(&target)) {
+            out.bound = arena->user_start() + offset;
+            return {};
+        }
         const auto value = target.direct_value(offset);
         if (!value)
             return fail(ErrorCode::InvalidArgument,
@@ -370,7 +403,14 @@ private:
                 if (form_ == Form::Unchecked) out.access = Access::ContextDynamic;
                 return {};
             case Memory::Arena:
-                if (form_ == Form::Unchecked) out.trap = TrapCode::Unsupported;
+                if (image_->arena == nullptr)
+                    return fail(ErrorCode::UnsupportedInsn, "an access to an arena without one",
+                                program_->where(index));
+                out.access = Access::ContextDynamic;
+                return {};
+            case Memory::Kptr:
+                // The field holds a guest address: a sandbox loads it as it is.
+                if (form_ == Form::Unchecked) out.access = Access::ContextDynamic;
                 return {};
             // The host's structs have the fields that programs read at the UAPI's offsets.
             case Memory::Socket:
@@ -436,6 +476,7 @@ private:
     Binding binding_;
     std::shared_ptr<Image> image_;
     bool known_ = false;
+    uint32_t arena_region_ = 0;
 };
 
 }  // namespace

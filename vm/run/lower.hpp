@@ -14,6 +14,7 @@
 namespace skep {
 
 class Btf;
+class ObjectHeap;
 
 // What a program is bound to. `maps` are the program's, by its map indices.
 struct Binding {
@@ -22,8 +23,9 @@ struct Binding {
     std::function<const Helper*(uint32_t number)> helper;
     // The host's own kernel function of that name, or null. Must outlive the image.
     std::function<const Helper*(std::string_view name)> host_kfunc;
-    bool fuel = true;       // charge fuel; may be false only for the unchecked form
-    bool hardened = false;  // Image::hardened
+    std::shared_ptr<ObjectHeap> objects;  // for programs that allocate; may be null
+    bool fuel = true;                     // charge fuel; may be false only for the unchecked form
+    bool hardened = false;                // Image::hardened
     // The kernel's types, for its variables; may be null. And the address of one that the host
     // publishes, 0 = it does not; may be empty.
     std::shared_ptr<const Btf> kernel_btf;

@@ -7,6 +7,7 @@
 
 #include <skep/context.hpp>
 
+#include "maps/object_heap.hpp"
 #include "vm/base/try.hpp"
 
 namespace skep {
@@ -69,6 +70,15 @@ uint64_t RunArea::open_frame(const FrameInfo& frame) noexcept {
     return stack_top;
 }
 
+void RunArea::set_object_region() noexcept {
+    Region& region = table[region::kHeap];
+    region = {};
+    if (heap == nullptr) return;
+    region.base = heap->base();
+    region.kind = static_cast<uint32_t>(RegionKind::Memory);
+    region.readable = region.writable = heap->bytes();
+}
+
 void RunArea::bind(const Image& new_image) noexcept {
     bound_id = new_image.program_id;
     image = &new_image;
@@ -78,6 +88,9 @@ void RunArea::bind(const Image& new_image) noexcept {
     packet_writable = new_image.program->type->packet_writable;
     sandbox = new_image.form == Form::Sandbox;
     region_count = region::kFirstMap + static_cast<uint32_t>(new_image.map_regions.size());
+    heap = new_image.objects.get();
+    object_types = new_image.object_types.get();
+    if (sandbox) set_object_region();
     if (!sandbox || (regions_of != 0 && regions_of == new_image.program_id)) return;
     std::copy(new_image.map_regions.begin(), new_image.map_regions.end(),
               table.begin() + region::kFirstMap);
@@ -172,6 +185,7 @@ void set_regions(RunArea& area) noexcept {
     area.table[region::kScratch] = {};
     area.table[region::kObject] = {};
     area.table[region::kBuffer] = {};
+    area.set_object_region();
     Region& packet = area.table[region::kPacket];
     packet = {};
     area.rows[region::kPacket] = {};

@@ -71,6 +71,8 @@ struct RunArea : HelperEnv {
             static_cast<uint64_t>(stack + kStackSize - frame_bottom);
         update_row(region::kStack);
     }
+    // Where a sandboxed program reaches allocated objects, if its image has any.
+    void set_object_region() noexcept;
     // Binds the maps of `image`: HelperEnv::maps, image, and the map regions.
     void bind(const Image& new_image) noexcept;
     // True if bind(new_image) would change nothing.

@@ -213,7 +213,10 @@ private:
             handler = is_load ? Handler::AtomicLoadAcquire8 : Handler::AtomicStoreRelease8;
         if (insn.width == Width::H)
             handler = is_load ? Handler::AtomicLoadAcquire16 : Handler::AtomicStoreRelease16;
-        if (from.access == Access::ContextDynamic) {
+        if (from.access == Access::ContextDynamic && from.memory == Memory::Arena) {
+            op.insn = &insn;
+            handler = Handler::AtomicArena;
+        } else if (from.access == Access::ContextDynamic) {
             op.imm = static_cast<uint64_t>(TrapCode::BadContextAccess);
             handler = Handler::Trap;
         }
@@ -243,6 +246,11 @@ private:
                 push_jump(from.charge ? Handler::CallLocalC : Handler::CallLocal, op, slot);
                 break;
             case Kind::Exit: push(Handler::Exit, op, slot); break;
+            case Kind::AddrSpaceCast:
+                op.imm = from.bound;
+                op.c = static_cast<uint32_t>(insn.imm) == 1 ? 1 : 0;
+                push(Handler::CastAddress, op, slot);
+                break;
             default:
                 op.imm = static_cast<uint64_t>(TrapCode::BadInstruction);
                 push(Handler::Trap, op, slot);

@@ -108,6 +108,7 @@ enum class CallbackKind : uint8_t {
     FindVma,      // (task, vma, ctx)
     UserRingbuf,  // (dynptr, ctx)
     Workqueue,    // (map, key, value)
+    Less,         // (node, node): whether the first comes before the second
 };
 
 struct ArgSpec {

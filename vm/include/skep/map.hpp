@@ -90,9 +90,10 @@ enum class FieldKind : uint8_t {
 };
 struct SpecialField {
     FieldKind kind{};
-    uint32_t offset = 0;  // bytes from the start of the value
-    uint32_t size = 0;    // bytes
-    uint32_t btf_id = 0;  // type of the object that a kptr, list or tree holds, in MapDef::btf
+    uint32_t offset = 0;       // bytes from the start of the value
+    uint32_t size = 0;         // bytes
+    uint32_t btf_id = 0;       // type of the object that a kptr, list or tree holds, in MapDef::btf
+    uint32_t node_offset = 0;  // lists and trees: bytes of the node inside that object
     bool operator==(const SpecialField&) const = default;
 };
 
