@@ -284,7 +284,7 @@ int32_t bpf_arena_reserve_pages(HelperEnv& env, MapArg map, uint64_t address,
                                 uint32_t count) noexcept {
     ArenaMap* arena = arena_of(map.map);
     if (arena == nullptr) return helper::kEinval;
-    return env.charge(1) ? static_cast<int32_t>(arena->reserve(address, count)) : 0;
+    return env.charge(1) ? static_cast<int32_t>(arena->reserve_pages(address, count)) : 0;
 }
 
 }  // namespace kfunc

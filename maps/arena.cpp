@@ -130,7 +130,7 @@ void ArenaMap::free(uint64_t address, uint32_t count) noexcept {
     }
 }
 
-long ArenaMap::reserve(uint64_t address, uint32_t count) noexcept {
+long ArenaMap::reserve_pages(uint64_t address, uint32_t count) noexcept {
     if (count == 0) return 0;
     uint32_t page = 0;
     if (!first_page(address, count, page)) return -EINVAL;

@@ -57,7 +57,7 @@ public:
     // bpf_arena_free_pages: what is not allocated is passed over.
     void free(uint64_t address, uint32_t count) noexcept;
     // bpf_arena_reserve_pages: keeps allocate() away from them. 0, -EINVAL or -EBUSY.
-    long reserve(uint64_t address, uint32_t count) noexcept;
+    long reserve_pages(uint64_t address, uint32_t count) noexcept;
 
     MapMemory memory() const noexcept override { return {bytes(), sizeof(*this), 0}; }
 
