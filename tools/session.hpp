@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include <skep/vm.hpp>
 
 #include "tools/btf_json.hpp"
