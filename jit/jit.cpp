@@ -42,6 +42,10 @@ public:
         code_ = error;
         message_ = message;
     }
+    bool is_displacement() const {
+        return code_ == asmjit::kErrorInvalidDisplacement ||
+               code_ == asmjit::kErrorRelocOffsetOutOfRange;
+    }
     Result<void> check(asmjit::Error error = asmjit::kErrorOk) const {
         if (code_ == asmjit::kErrorOk && error == asmjit::kErrorOk) return {};
         return fail(ErrorCode::Internal,
@@ -64,6 +68,29 @@ struct EntryPoint {
     uint64_t offset = 0;
 };
 
+// What a translation is assembled into.
+class Sheet {
+public:
+    explicit Sheet(Target target) : environment_(environment(target)) {}
+
+    // Starts, or starts over. `logger` may be null.
+    Result<void> start(asmjit::Logger* logger) {
+        holder_.reset();
+        errors_ = FirstError();
+        if (const asmjit::Error e = holder_.init(environment_)) return errors_.check(e);
+        holder_.setErrorHandler(&errors_);
+        if (logger != nullptr) holder_.setLogger(logger);
+        return {};
+    }
+    asmjit::CodeHolder& holder() { return holder_; }
+    const FirstError& errors() const { return errors_; }
+
+private:
+    asmjit::Environment environment_;
+    FirstError errors_;
+    asmjit::CodeHolder holder_;
+};
+
 // Everything that one translation yields, with labels resolved to offsets.
 struct Translated {
     std::vector<EntryPoint> entries;
@@ -73,10 +100,12 @@ struct Translated {
 };
 
 template <class M>
-Result<Translated> translate(asmjit::CodeHolder& holder, const FirstError& errors,
-                             const Image& image, const Features& features) {
+Result<Translated> translate_once(Sheet& sheet, const Image& image, const Features& features,
+                                  bool no_short_jumps) {
+    asmjit::CodeHolder& holder = sheet.holder();
+    const FirstError& errors = sheet.errors();
     M masm(holder, features);
-    Translator<M> translator(masm, image);
+    Translator<M> translator(masm, image, no_short_jumps);
     if (!translator.can_translate()) {
         return fail(ErrorCode::NoJit, "control passes between subprograms other than by calls");
     }
@@ -92,6 +121,18 @@ Result<Translated> translate(asmjit::CodeHolder& holder, const FirstError& error
     out.functions = translator.function_offsets();
     out.bare = translator.is_bare();
     return out;
+}
+
+// Which jumps are short is predicted. Where a prediction is wrong, all of them are long.
+template <class M>
+Result<Translated> translate(Sheet& sheet, const Image& image, const Features& features,
+                             asmjit::StringLogger* logger = nullptr) {
+    SKEP_CHECK(sheet.start(logger));
+    Result<Translated> translated = translate_once<M>(sheet, image, features, false);
+    if (translated || !sheet.errors().is_displacement()) return translated;
+    if (logger != nullptr) logger->clear();
+    SKEP_CHECK(sheet.start(logger));
+    return translate_once<M>(sheet, image, features, true);
 }
 
 class NativeCode final : public Code {
@@ -208,11 +249,10 @@ Result<std::shared_ptr<const Code>> compile(const Image& image,
                                             const std::shared_ptr<CodeArena>& arena,
                                             Announce announce) {
     if (!kAvailable) return fail(ErrorCode::NoJit, "no native code for this processor");
-    FirstError errors;
-    asmjit::CodeHolder holder;
-    SKEP_CHECK(errors.check(holder.init(environment(kHostTarget))));
-    holder.setErrorHandler(&errors);
-    SKEP_TRY(Translated translated, translate<HostMasm>(holder, errors, image, Features::host()));
+    Sheet sheet(kHostTarget);
+    SKEP_TRY(Translated translated, translate<HostMasm>(sheet, image, Features::host()));
+    const FirstError& errors = sheet.errors();
+    asmjit::CodeHolder& holder = sheet.holder();
 
     constexpr size_t kMaxShift = 1024;
     const size_t size = holder.codeSize();
@@ -234,18 +274,16 @@ Result<std::shared_ptr<const Code>> compile(const Image& image,
 }
 
 Result<Listing> assemble(const Image& image, Target target, const Features& features) {
-    FirstError errors;
-    asmjit::CodeHolder holder;
     asmjit::StringLogger logger;
     logger.addFlags(asmjit::FormatFlags::kMachineCode);
-    SKEP_CHECK(errors.check(holder.init(environment(target))));
-    holder.setErrorHandler(&errors);
-    holder.setLogger(&logger);
+    Sheet sheet(target);
     Listing listing;
     Result<Translated> translated = target == Target::X64
-                                        ? translate<MasmX64>(holder, errors, image, features)
-                                        : translate<MasmA64>(holder, errors, image, features);
+                                        ? translate<MasmX64>(sheet, image, features, &logger)
+                                        : translate<MasmA64>(sheet, image, features, &logger);
     if (!translated) return std::unexpected(std::move(translated).error());
+    const FirstError& errors = sheet.errors();
+    asmjit::CodeHolder& holder = sheet.holder();
     SKEP_CHECK(errors.check(holder.relocateToBase(uint64_t{1} << 32)));
     listing.bytes.resize(holder.codeSize());
     SKEP_CHECK(errors.check(holder.copyFlattenedData(listing.bytes.data(), listing.bytes.size())));

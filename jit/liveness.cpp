@@ -74,25 +74,44 @@ uint16_t Liveness::after(uint32_t slot) const {
     }
 }
 
-// Backward passes over the slots until nothing changes: one for code without loops, one more for
-// each level of loops that carries a register. A hostile program can ask for as many passes as it
-// has jumps; after a few, everything counts as live.
+// Solves by backward passes over the slots until nothing changes: one for code without loops, one
+// more for each level of loops that carries a register. A hostile program can ask for as many
+// passes as it has jumps; after a few, everything counts as live.
 Liveness::Liveness(const Image& image)
     : image_(image),
       before_(image.slots.size(), 0),
       after_(image.slots.size(), 0),
       reads_(image.slots.size(), 0),
       writes_(image.slots.size(), 0) {
-    constexpr unsigned kMaxPasses = 32;
-    bool loops = false;
     for (uint32_t slot = 0; slot < before_.size(); ++slot) {
         const Insn& i = image.slots[slot].insn;
         reads_[slot] = reads(i);
         writes_[slot] = writes(i);
         const bool jumps =
             i.kind == Kind::Jump || i.kind == Kind::Branch || i.kind == Kind::MayGoto;
-        loops |= jumps && i.target <= static_cast<int32_t>(slot);
+        loops_ |= jumps && i.target <= static_cast<int32_t>(slot);
     }
+    solve();
+    // What a function reads of r6..r9 before it writes them is its caller's; a verified one does
+    // not. At most one round for each of these registers.
+    if (image.form == Form::Unchecked && image.facts->complete) return;
+    for (uint16_t handed = 0, more = 0; (more = handed_to_functions()) != handed; handed = more) {
+        for (uint32_t slot = 0; slot < reads_.size(); ++slot) {
+            if (image.slots[slot].insn.kind == Kind::CallLocal) reads_[slot] |= more;
+        }
+        solve();
+    }
+}
+
+uint16_t Liveness::handed_to_functions() const {
+    constexpr uint16_t kCalleeSaved = 0xf << 6;
+    uint16_t mask = 0;
+    for (size_t f = 1; f < image_.functions.size(); ++f) mask |= before_[image_.functions[f].slot];
+    return mask & kCalleeSaved;
+}
+
+void Liveness::solve() {
+    constexpr unsigned kMaxPasses = 32;
     bool changed = true;
     for (unsigned pass = 0; changed; ++pass) {
         changed = false;
@@ -106,7 +125,7 @@ Liveness::Liveness(const Image& image)
             const auto live = static_cast<uint16_t>((after_[slot] & ~writes_[slot]) | reads_[slot]);
             if (live == before_[slot]) continue;
             before_[slot] = live;
-            changed = loops;
+            changed = loops_;
         }
     }
 }

@@ -28,8 +28,11 @@ public:
 
 private:
     uint16_t after(uint32_t slot) const;
+    void solve();
+    uint16_t handed_to_functions() const;
 
     const Image& image_;
+    bool loops_ = false;
     std::vector<uint16_t> before_, after_, reads_, writes_;
 };
 

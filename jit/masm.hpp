@@ -82,7 +82,9 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     { m.new_label() } -> std::same_as<LabelId>;
     m.bind(l);
     m.align_loop(n);
-    m.expect_size(uint64_t{});  // an upper bound on the code's bytes, before the first operation
+    // Before the first operation: about how many bytes the code will have, and whether no jump may
+    // take a short form, whatever it is asked for.
+    m.expect_size(uint64_t{}, b);
     { m.position() } -> std::convertible_to<uint64_t>;
     m.mark(uint32_t{});  // listings: what follows belongs to this slot
     // Entry from C++ with r1..r5 and the environment in the ABI's argument registers. `saved` are

@@ -450,7 +450,7 @@ void MasmA64::jump(LabelId target, bool) { assembler_.b(label(target)); }
 
 void MasmA64::jump_if(CondCode code, LabelId target, bool near) {
     if (target == kNoLabel) return;
-    if (near || !far_) {
+    if ((near && !no_short_) || !far_) {
         assembler_.b(code, label(target));
         return;
     }

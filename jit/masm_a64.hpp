@@ -22,7 +22,10 @@ public:
     LabelId new_label();
     void bind(LabelId label);
     void align_loop(unsigned bytes);
-    void expect_size(uint64_t bytes) { far_ = bytes >= kConditionalReach; }
+    void expect_size(uint64_t bytes, bool no_short) {
+        far_ = bytes >= kConditionalReach || no_short;
+        no_short_ = no_short;
+    }
     uint64_t position() const { return assembler_.offset(); }
     void mark(uint32_t slot) {
         if (assembler_.logger() != nullptr) assembler_.commentf("@%u", slot);
@@ -120,6 +123,7 @@ private:
     Features features_;
     std::vector<asmjit::Label> labels_;
     bool far_ = false;
+    bool no_short_ = false;
 };
 
 static_assert(MacroAssembler<MasmA64>);

@@ -366,13 +366,13 @@ void MasmX64::region_delta(const RegionCheck& check) {
 // --- control ------------------------------------------------------------------------------------
 
 void MasmX64::jump(LabelId target, bool near) {
-    if (near) assembler_.short_();
+    if (near && !no_short_) assembler_.short_();
     assembler_.jmp(label(target));
 }
 
 void MasmX64::jump_if(CondOp op, LabelId target, bool near) {
     if (target == kNoLabel) return;
-    if (near) assembler_.short_();
+    if (near && !no_short_) assembler_.short_();
     assembler_.j(cond_code(op), label(target));
 }
 

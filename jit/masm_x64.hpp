@@ -24,7 +24,7 @@ public:
     LabelId new_label();
     void bind(LabelId label);
     void align_loop(unsigned bytes);
-    void expect_size(uint64_t) {}
+    void expect_size(uint64_t, bool no_short) { no_short_ = no_short; }
     uint64_t position() const { return assembler_.offset(); }
     void mark(uint32_t slot) {
         if (assembler_.logger() != nullptr) assembler_.commentf("@%u", slot);
@@ -123,6 +123,7 @@ private:
     Width flags_width_ = Width::Dw;
     Reg flags_reg_ = 0;
     Features features_;
+    bool no_short_ = false;
     std::vector<asmjit::Label> labels_;
 };
 

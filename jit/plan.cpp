@@ -31,7 +31,7 @@ Plan::Plan(const Image& image, Abilities abilities)
     if (image.fuel) find_chargers();
     bare_ = find_bare();
     for (uint32_t i = 0; i < image.slots.size(); ++i) {
-        bound_[i + 1] = bound_[i] + size_bound(i) + (loop_heads_[i] ? kMaxAlignment : 0);
+        bound_[i + 1] = bound_[i] + head_bound(i) + size_bound(i);
     }
 }
 
@@ -218,10 +218,18 @@ unsigned Plan::alignment(uint32_t slot) const {
     return loop_ends_[slot] - slot <= kShort ? kMaxAlignment : 16;
 }
 
-// Generous: a jump that is short for nothing costs four bytes, one that does not reach an error.
+uint32_t Plan::head_bound(uint32_t slot) const {
+    if (loop_heads_[slot] == 0) return 0;
+    constexpr uint32_t kCharge = 24;
+    return alignment(slot) + (chargers_[slot] != kNoSlot ? kCharge : 0);
+}
+
+// Generous: a jump that is long for nothing costs four bytes, one that does not reach a second
+// translation without short ones (jit.cpp).
 uint32_t Plan::size_bound(uint32_t slot) const {
     const ImageSlot& s = image_.slots[slot];
     if (image_.hardened) return 200;
+    if (s.trap != TrapCode::None) return 32;
     if (ops_[slot].what == Op::What::Nothing) return 0;
     const bool access = s.insn.kind == Kind::Load || s.insn.kind == Kind::Store;
     if (access && image_.form == Form::Unchecked && s.access != Access::ContextDynamic) return 16;

@@ -48,9 +48,10 @@ public:
     // follow it.
     bool is_structured() const { return structured_; }
 
-    // True if a jump from the end of `from` forward to `to` surely fits in a short form.
+    // True if a jump from the end of `from` forward to `to` should fit in a short form. What pays
+    // for the way round in front of a loop's head, and its alignment, is jumped over, too.
     bool is_near(uint32_t from, uint32_t to) const {
-        return to > from && bound_[to] - bound_[from + 1] < kNear;
+        return to > from && bound_[to] + head_bound(to) - bound_[from + 1] < kNear;
     }
     uint64_t size_bound() const { return bound_.back(); }
 
@@ -58,6 +59,8 @@ private:
     static constexpr uint64_t kNear = 100;
 
     uint32_t size_bound(uint32_t slot) const;
+    // What stands in front of a slot that loops start with.
+    uint32_t head_bound(uint32_t slot) const;
     void find_jumps();
     void find_selects();
     bool may_select(uint32_t slot) const;

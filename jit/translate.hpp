@@ -62,9 +62,7 @@ void Translator<M>::begin_loop(uint32_t slot) {
         return;
     }
     // The way round pays here; the way in does not.
-    const bool first = slot == image_.program->subprograms[current_].first;
-    const Kind before = first ? Kind::Alu : at(slot - 1).insn.kind;
-    if (before != Kind::Jump && before != Kind::Exit) m_.jump(label_of(slot), true);
+    if (m_.position() != no_fall_through_) m_.jump(label_of(slot), true);
     m_.align_loop(plan_.alignment(slot));
     mark(charger);
     charge_labels_[slot] = m_.new_label();
@@ -141,7 +139,10 @@ uint32_t Translator<M>::emit_slot(uint32_t i) {
         case Kind::MayGoto: emit_may_goto(i); break;
         case Kind::Call: emit_call(i); break;
         case Kind::CallLocal: emit_call_local(i); break;
-        case Kind::Exit: emit_exit(); break;
+        case Kind::Exit:
+            emit_exit();
+            no_fall_through_ = m_.position();
+            break;
         case Kind::AddrSpaceCast: emit_cast(s); break;
     }
     return i + 1;

@@ -49,6 +49,7 @@ void Translator<M>::emit_jump(uint32_t slot) {
     if (s.charge) charge(slot);
     if (target > slot && makes_no_code(slot + 1, target)) return;
     m_.jump(label_of(target), is_near(slot, target));
+    no_fall_through_ = m_.position();
 }
 
 // A branch over a jump, or out of a loop that the jump behind it closes: the jump's target is where

@@ -157,6 +157,7 @@ void Translator<M>::end_groups(uint32_t slot) {
         groups_[static_cast<size_t>(base)] = {};
         c.end = slot;
         m_.bind(c.back);
+        no_fall_through_ = UINT64_MAX;
         return true;
     });
 }

@@ -23,19 +23,21 @@ namespace skep::jit {
 template <MacroAssembler M>
 class Translator {
 public:
-    Translator(M& masm, const Image& image)
+    // `no_short_jumps`: after a translation whose predictions of distances were wrong.
+    Translator(M& masm, const Image& image, bool no_short_jumps)
         : m_(masm),
           image_(image),
           plan_(image, M::kAbilities),
           expected_(image),
           labels_(image.slots.size() + 1, kNoLabel),
+          no_short_jumps_(no_short_jumps),
           function_labels_(image.functions.size(), kNoLabel) {}
 
     bool can_translate() const { return plan_.is_structured(); }
 
     // Emits everything. `entries()` and `positions()` are valid afterwards.
     void translate() {
-        m_.expect_size(plan_.size_bound());
+        m_.expect_size(plan_.size_bound(), no_short_jumps_);
         exit_trap_ = m_.new_label();
         for (uint32_t f = 0; f < image_.functions.size(); ++f) {
             function_offsets_.push_back(static_cast<uint32_t>(m_.position()));
@@ -263,7 +265,8 @@ private:
     Plan plan_;
     Expectations expected_;
     Keys keys_;
-    std::vector<LabelId> labels_;                          // by slot
+    std::vector<LabelId> labels_;  // by slot
+    bool no_short_jumps_ = false;
     std::vector<LabelId> function_labels_;                 // by subprogram
     std::unordered_map<uint32_t, LabelId> charge_labels_;  // by loop head: where its charge stands
     std::vector<Cold> cold_;
@@ -273,12 +276,13 @@ private:
     LabelId exit_trap_ = kNoLabel, main_entry_ = kNoLabel;
     LabelId access_gate_ = kNoLabel, packet_gate_ = kNoLabel, fuel_gate_ = kNoLabel,
             open_gate_ = kNoLabel, close_gate_ = kNoLabel;
-    uint32_t current_ = 0;                  // the subprogram that is being emitted
-    LabelId back_ = kNoLabel;               // of the access that is being emitted
-    std::array<Group, kRegisters> groups_;  // by base register
-    std::vector<size_t> open_groups_;       // their entries in cold_
-    uint64_t slots_again_ = 0;              // how many slots are emitted twice
-    bool again_ = false;                    // emitting for Cold::What::Again: no peepholes
+    uint64_t no_fall_through_ = UINT64_MAX;  // the position behind a jump that is always taken
+    uint32_t current_ = 0;                   // the subprogram that is being emitted
+    LabelId back_ = kNoLabel;                // of the access that is being emitted
+    std::array<Group, kRegisters> groups_;   // by base register
+    std::vector<size_t> open_groups_;        // their entries in cold_
+    uint64_t slots_again_ = 0;               // how many slots are emitted twice
+    bool again_ = false;                     // emitting for Cold::What::Again: no peepholes
     bool exact_ = false;
     uint32_t span_ = 1;  // slots of the access that is being emitted, with what it is fused with
 };

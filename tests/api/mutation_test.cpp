@@ -1,10 +1,10 @@
 // Random changes to a program that uses maps, callbacks, tail calls and the packet.
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <random>
 
 #include "tests/api/vm_fixture.hpp"
+#include "tests/support/random.hpp"
 
 namespace skep::test {
 namespace {
@@ -56,8 +56,8 @@ std::string text_of(const std::vector<uint64_t>& slots) {
 // Random instructions, most of them plausible: whatever they do ends in a result or a Trap,
 // the same in native code and in the interpreter.
 TEST(Mutation, RandomProgramsHarmNothing) {
-    const uint64_t seed = std::random_device{}();
-    SCOPED_TRACE("seed " + std::to_string(seed));
+    const uint64_t seed = seed_or(std::random_device{}());
+    SCOPED_TRACE("SKEP_SEED=" + std::to_string(seed));
     std::mt19937_64 random(seed);
     const bool has_arrays = has_program_arrays();
     const MapDef defs[] = {
@@ -102,7 +102,7 @@ TEST(Mutation, RandomProgramsHarmNothing) {
   body: r0 = 0
         exit)");
     unsigned loaded = 0, ended = 0;
-    const uint64_t rounds = std::getenv("SKEP_LONG") != nullptr ? 1'000'000 : 2500;
+    const uint64_t rounds = rounds_or(is_long_run() ? 1'000'000 : 2500);
     for (uint64_t round = 0; round < rounds; ++round) {
         auto slots = base;
         for (unsigned i = 0, n = 1 + random() % 4; i < n; ++i) {

@@ -1,6 +1,5 @@
 // Native code against the reference interpreter and the interpreter: results, memory, traps, slots
 // and fuel, on generated programs in both forms.
-#include <cstdlib>
 #include <gtest/gtest.h>
 
 #include "tests/support/engine_run.hpp"
@@ -39,16 +38,11 @@ std::string text_of(const Observed& o) {
            " slot " + std::to_string(o.result.slot) + " fuel " + std::to_string(o.result.fuel_used);
 }
 
-uint64_t rounds() {
-    const char* text = std::getenv("SKEP_ROUNDS");
-    if (text != nullptr) return std::strtoull(text, nullptr, 10);
-    return is_long_run() ? 1'000'000 : 600;
-}
-
 void compare(bool wild) {
     auto area = RunArea::create();
     ASSERT_TRUE(area.has_value());
-    for (uint64_t seed = 1; seed <= rounds(); ++seed) {
+    const uint64_t first = seed_or(1), rounds = rounds_or(is_long_run() ? 1'000'000 : 600);
+    for (uint64_t seed = first; seed < first + rounds; ++seed) {
         // Some of the usual instructions only, some of what compilers make of them.
         const GenerateOptions options{.wild = wild, .idioms = static_cast<unsigned>(seed % 3) * 40};
         const auto differs = [&](const Generated& g) {
@@ -66,7 +60,7 @@ void compare(bool wild) {
         const Generated generated = generate(seed, options);
         if (!differs(generated)) continue;
         const Generated small = minimise(generated, differs);
-        FAIL() << "seed " << seed << "\n"
+        FAIL() << "SKEP_SEED=" << seed << "\n"
                << to_test(small) << "interpreter: "
                << text_of(observe(**area, small, Form::Sandbox, Runs::Interpreted))
                << "\nsandboxed:   " << text_of(observe(**area, small, Form::Sandbox, Runs::Native))

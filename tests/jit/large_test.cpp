@@ -62,6 +62,41 @@ TEST(LargePrograms, JumpAcrossAllTheirCode) {
     }
 }
 
+// Branches to the head of a loop, which is aligned and paid for, over code of every length that
+// a short jump may or may not reach across.
+TEST(LargePrograms, BranchOverCodeOfEveryLength) {
+    auto area = RunArea::create();
+    ASSERT_TRUE(area.has_value());
+    for (unsigned length = 0; length < 40; ++length) {
+        for (const unsigned opcode : {0x07u, 0xbfu, 0x71u, 0x7bu, 0xdbu}) {
+            std::vector<RawInsn> out{insn(0xb7, 0, 0, 0, 0), insn(0xb7, 6, 0, 0, 3)};
+            out.push_back(insn(0x15, 2, 0, static_cast<int>(length), 64));
+            for (unsigned i = 0; i < length; ++i) {
+                const bool stores = opcode == 0x7b || opcode == 0xdb;
+                const unsigned src = opcode == 0x71 ? 1 : opcode == 0x07 ? 0 : 3;
+                out.push_back(insn(opcode, stores ? 1 : 0, src, opcode == 0xdb ? 8 : 0,
+                                   opcode == 0x07 ? 0x12345678 : 0));
+            }
+            out.push_back(insn(0x07, 0, 0, 0, 2));
+            out.push_back(insn(0x07, 6, 0, 0, -1));
+            out.push_back(insn(0x55, 6, 0, -3, 0));
+            out.push_back(insn(0x95, 0, 0, 0, 0));
+            auto insns = decode(out);
+            ASSERT_TRUE(insns.has_value());
+            const auto program = program_of(*insns);
+            for (const bool hardened : {false, true}) {
+                std::vector<std::byte> memory(64);
+                const Loaded native =
+                    load(Form::Sandbox, program, {.hardened = hardened}, Runs::Native);
+                const EngineResult got = run(**area, native, memory);
+                EXPECT_EQ(got.r0, 6u) << length << " of " << opcode;
+                EXPECT_EQ(got.trap, TrapCode::None);
+                EXPECT_EQ(got.fuel_used, 2u);
+            }
+        }
+    }
+}
+
 TEST(LargePrograms, AssembleForBothTargets) {
     const auto program = program_of(far_jumps(3));
     for (const jit::Target target : {jit::Target::X64, jit::Target::A64}) {

@@ -34,13 +34,18 @@ uint64_t read_le(const uint8_t* bytes, unsigned size) {
 struct Frame {
     uint32_t return_to = 0;
     std::array<uint64_t, 4> saved{};  // r6..r9
+    uint64_t r10 = 0;
+    uint32_t bytes = 0;  // of its own frame
 };
 
 class Machine {
 public:
     Machine(std::span<const Insn> insns, ReferenceRun& run)
-        : insns_(insns), run_(run), regs_(run.regs) {
-        push_frame();
+        : insns_(insns), run_(run), regs_(run.regs), stack_(run.memory.regions.size()) {
+        run_.memory.regions.emplace_back();
+        regs_[kFramePointer] = kReferenceStackTop;
+        run_.memory.regions[stack_].base = kReferenceStackTop;
+        push_frame(0);
     }
 
     ReferenceResult run() {
@@ -74,16 +79,22 @@ private:
         return true;
     }
 
-    void push_frame() {
+    void push_frame(uint32_t function) {
+        Region& stack = run_.memory.regions[stack_];
+        frames_[depth_].r10 = regs_[kFramePointer];
+        frames_[depth_].bytes =
+            run_.frame_bytes.contains(function) ? run_.frame_bytes[function] : kStackBytes;
+        regs_[kFramePointer] = stack.base;
+        stack.base -= frames_[depth_].bytes;
+        stack.bytes.insert(stack.bytes.begin(), frames_[depth_].bytes, 0);
         ++depth_;
-        regs_[kFramePointer] = kReferenceStackTop - uint64_t{kStackBytes} * (depth_ - 1);
-        run_.memory.regions.push_back(
-            {regs_[kFramePointer] - kStackBytes, std::vector<uint8_t>(kStackBytes)});
     }
     void pop_frame() {
         --depth_;
-        regs_[kFramePointer] += kStackBytes;
-        run_.memory.regions.pop_back();
+        regs_[kFramePointer] = frames_[depth_].r10;
+        Region& stack = run_.memory.regions[stack_];
+        stack.base += frames_[depth_].bytes;
+        stack.bytes.erase(stack.bytes.begin(), stack.bytes.begin() + frames_[depth_].bytes);
     }
 
     void jump(const Insn& insn) {
@@ -191,7 +202,7 @@ private:
         if (depth_ == kMaxCallFrames) return stop(TrapCode::CallDepth);
         frames_[depth_].return_to = pc_ + 1;
         for (unsigned i = 0; i < 4; ++i) frames_[depth_].saved[i] = regs_[6 + i];
-        push_frame();
+        push_frame(static_cast<uint32_t>(insn.target));
         pc_ = static_cast<uint32_t>(insn.target);
     }
 
@@ -240,6 +251,7 @@ private:
     std::span<const Insn> insns_;
     ReferenceRun& run_;
     std::array<uint64_t, kRegisters> regs_;
+    size_t stack_;  // the region of the frames
     std::array<Frame, kMaxCallFrames + 1> frames_;
     uint32_t depth_ = 0;
     uint32_t pc_ = 0;
@@ -254,8 +266,10 @@ ReferenceResult run_reference(std::span<const Insn> insns, ReferenceRun& run) {
     return Machine(insns, run).run();
 }
 
-ReferenceResult run_raw(std::span<const Insn> insns, std::vector<uint8_t>& memory, uint64_t fuel) {
+ReferenceResult run_raw(std::span<const Insn> insns, std::vector<uint8_t>& memory, uint64_t fuel,
+                        std::map<uint32_t, uint32_t> frame_bytes) {
     ReferenceRun run;
+    run.frame_bytes = std::move(frame_bytes);
     run.fuel = fuel;
     run.packet = memory;
     if (!memory.empty()) {

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -26,7 +27,7 @@ struct Region {
     bool writable = true;
 };
 
-// Guest memory. Stack frames are regions that come and go with calls.
+// Guest memory. The open stack frames are one region, which grows and shrinks with calls.
 class GuestMemory {
 public:
     std::vector<Region> regions;
@@ -35,16 +36,20 @@ public:
     uint8_t* find(uint64_t address, uint64_t size, bool for_write, TrapCode& trap);
 };
 
-// Stack frames lie below this address, the entry's first, each 512 bytes under its caller's.
-inline constexpr uint64_t kReferenceStackTop = 0x7000'0000'0000;
+// Addresses are those of a sandbox (helpers/env.hpp), so that programs that compute with them get
+// the same. Stack frames lie below this one, the entry's first, each right under its caller's.
+inline constexpr uint64_t kReferenceStackTop = 0x1'0001'8000;
 // Where run_raw() puts the memory behind r1.
-inline constexpr uint64_t kReferenceMemory = 0x1000'0000;
+inline constexpr uint64_t kReferenceMemory = 0x2'0000'0000;
 
 struct ReferenceRun {
     GuestMemory memory;
     std::array<uint64_t, kRegisters> regs{};  // at entry; r10 is set by the run
     std::vector<uint8_t> packet;              // what LD_ABS and LD_IND read
     uint64_t fuel = uint64_t{1} << 26;
+    // Bytes of a function's frame, by its first slot, where they are not 512: engines make frames
+    // as large as functions need. Wild accesses see the difference.
+    std::map<uint32_t, uint32_t> frame_bytes;
     // A helper: its r0, or nothing if there is no such helper.
     std::function<std::optional<uint64_t>(int32_t number, std::span<const uint64_t, 5> args,
                                           GuestMemory& memory)>
@@ -64,6 +69,7 @@ ReferenceResult run_reference(std::span<const Insn> insns, ReferenceRun& run);
 // A program of type `raw`: r1 = address of `memory`, r2 = its length; both 0 if it is empty.
 // `memory` is left as the program left it.
 ReferenceResult run_raw(std::span<const Insn> insns, std::vector<uint8_t>& memory,
-                        uint64_t fuel = uint64_t{1} << 26);
+                        uint64_t fuel = uint64_t{1} << 26,
+                        std::map<uint32_t, uint32_t> frame_bytes = {});
 
 }  // namespace skep::test
