@@ -202,7 +202,9 @@ bool helper_allowed(const Helper& helper, const ProgType& type, uint32_t attach_
     if (type.kind == ProgKind::Tracing && (name == "setsockopt" || name == "getsockopt")) {
         return attach == AttachType::TraceIter;
     }
-    if (type.kind == ProgKind::Lsm && (name == "get_retval" || name == "set_retval")) {
+    if (type.kind == ProgKind::Lsm &&
+        (name == "get_retval" || name == "set_retval" || name == "get_local_storage" ||
+         name == "setsockopt" || name == "getsockopt")) {
         return attach == AttachType::LsmCgroup;
     }
     if (type.kind == ProgKind::Tracing &&

@@ -8,7 +8,7 @@ die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 
 # What the library and the command need.
 build_packages=(g++ cmake ninja-build pkg-config python3 libasmjit-dev libcli11-dev libspdlog-dev
-                libpcap-dev nlohmann-json3-dev)
+                libpcap-dev nlohmann-json3-dev zlib1g-dev)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

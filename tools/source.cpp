@@ -8,6 +8,7 @@
 
 #include "maps/map_types.hpp"
 #include "tools/btf_json.hpp"
+#include "tools/kernel_config.hpp"
 #include "tools/map_io.hpp"
 #include "tools/slots.hpp"
 #include "tools/text.hpp"
@@ -110,7 +111,7 @@ void add_source_options(CLI::App& command, SourceOptions& options, bool configur
     many("--map-size", options.map_sizes, "NAME=N: max_entries of a map");
     many("--set", options.globals, "GLOBAL=VALUE: a global variable, before loading");
     command.add_option("--kconfig", options.kconfig,
-                       "A kernel configuration, for .kconfig externs");
+                       "A kernel configuration, for .kconfig externs; else the running kernel's");
     command.add_option("--btf", options.btf, "Types that CO-RE relocates against (BTF or ELF)");
     command.add_option("--license", options.license, "Raw programs: their licence")
         ->capture_default_str();
@@ -148,14 +149,23 @@ Result<TypeChoice> find_type(const std::string& name) {
     return choice;
 }
 
+static bool reads_kernel_config(const Object& object) {
+    const auto externs = object.externs();
+    return std::ranges::any_of(externs, [](const ObjectExtern& e) {
+        return e.what == ObjectExtern::What::Kconfig && !e.is_set;
+    });
+}
+
 Result<Object> open_object(const SourceOptions& options) {
     OpenOptions open;
     open.target_btf_path = options.btf;
     if (!options.type.empty()) SKEP_CHECK(find_type(options.type));
     if (!options.kconfig.empty()) {
-        SKEP_TRY(open.kconfig, read_input(options.kconfig, size_t{16} << 20));
+        SKEP_TRY(open.kconfig, read_kernel_config(options.kconfig));
     }
     SKEP_TRY(Object object, Object::open_file(options.object, open));
+    if (options.kconfig.empty() && reads_kernel_config(object))
+        SKEP_CHECK(object.set_kconfig(running_kernel_config()));
     SKEP_CHECK(configure_globals(object, options));
     SKEP_CHECK(configure_sizes(object, options));
     SKEP_CHECK(configure_contents(object, options));

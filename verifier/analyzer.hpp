@@ -57,6 +57,7 @@ struct BtfStep;
 struct CallInfo;
 struct KfuncCall;
 struct KfuncRef;
+class StackDepth;
 class Subsumption;
 
 // What Mem and Btf cells point to.
@@ -125,10 +126,14 @@ private:
     bool check_program();
     bool check_control_flow();
     bool check_calls();
-    bool check_stack_depth();
     bool check_map_use();
     bool check_map_and_program(const MapDef& map);
     uint32_t subprogram_index(uint32_t slot) const;
+
+    // --- stack_depth.cpp
+    bool check_stack_depth();
+    bool reject_recursion(uint32_t subprogram);
+    bool check_stack_below(StackDepth& depth, uint32_t root);
 
     // --- explore.cpp
     bool explore_all();

@@ -289,7 +289,7 @@ bool Analyzer::same_or_first_member(const Btf& btf, uint32_t id, std::string_vie
     for (unsigned depth = 0; depth < 16; ++depth) {
         const BtfType type = btf.resolved(id);
         if (at == 0 && essential_name(type.name()) == wanted) return true;
-        if (!type.is(BtfKind::Struct)) return false;
+        if (!type.is_composite()) return false;
         bool found = false;
         for (uint32_t i = 0; i < type.count() && !found; ++i) {
             const BtfMember member = type.member(i);
@@ -299,6 +299,12 @@ bool Analyzer::same_or_first_member(const Btf& btf, uint32_t id, std::string_vie
                 continue;
             at -= member.offset();
             id = member.type;
+            if (btf.resolved(id).is(BtfKind::Array)) {
+                id = btf.flatten(btf.resolve(id)).element;
+                const uint32_t element = btf.size_of(id).value_or(0);
+                if (element == 0) return false;
+                at %= element;
+            }
             found = true;
         }
         if (!found) return false;

@@ -158,6 +158,8 @@ void Analyzer::lsm_return_range(ReturnRange& range) const {
 
 bool Analyzer::enter_subprogram(State& state, uint32_t subprogram, uint32_t call_slot,
                                 FrameRole role) {
+    for (unsigned frame = 0; frame < state.depth(); ++frame)
+        if (state.frame(frame).subprogram == subprogram) return reject_recursion(subprogram);
     if (state.depth() >= kMaxFrames)
         return reject(ErrorCode::CallsTooDeep,
                       "the call stack of %u frames is too deep: at most %u "
@@ -243,9 +245,10 @@ bool Analyzer::leave_subprogram() {
 // --- helpers
 // ---------------------------------------------------------------------------------------
 
-// Helpers of tracing programs that only some of what they attach to allows.
+// Helpers of tracing and security programs that only some of what they attach to allows.
 bool Analyzer::target_allows(const Helper& helper) const {
-    if (program_.type->kind != ProgKind::Tracing) return true;
+    const bool is_lsm = program_.type->kind == ProgKind::Lsm;
+    if (!is_lsm && program_.type->kind != ProgKind::Tracing) return true;
     const auto attach = static_cast<AttachType>(program_.attach_type);
     const std::string_view target = program_.attach_target;
     constexpr std::string_view kPathFunctions[] = {"security_file_permission",
@@ -257,15 +260,21 @@ bool Analyzer::target_allows(const Helper& helper) const {
                                                    "dentry_open",
                                                    "vfs_getattr",
                                                    "filp_close"};
+    // Hooks of which the kernel knows whether they run with the socket locked.
+    constexpr std::string_view kSocketHooks[] = {"socket_post_create", "socket_socketpair",
+                                                 "sock_graft", "inet_csk_clone",
+                                                 "inet_conn_established"};
     switch (helper.id) {
         case helper_id::kSetsockopt:
-        case helper_id::kGetsockopt: return target == "tcp";
+        case helper_id::kGetsockopt:
+            if (is_lsm) return std::ranges::find(kSocketHooks, target) != std::end(kSocketHooks);
+            return target == "tcp" || target == "unix";
         case helper_id::kDPath:
-            return attach == AttachType::TraceIter ||
+            return is_lsm || attach == AttachType::TraceIter ||
                    std::ranges::find(kPathFunctions, target) != std::end(kPathFunctions);
         case helper_id::kGetFuncIp:
-            return attach == AttachType::TraceFentry || attach == AttachType::TraceFexit ||
-                   attach == AttachType::ModifyReturn;
+            return is_lsm || attach == AttachType::TraceFentry ||
+                   attach == AttachType::TraceFexit || attach == AttachType::ModifyReturn;
         default: return true;
     }
 }

@@ -237,10 +237,10 @@ Analyzer::Visit Analyzer::compare_with(const Kept& entry, bool forced) {
             return Visit::Continue;
         return covered_by(kept, open ? kept.waits_for : nullptr);
     }
+    // Another instance of an asynchronous callback proves nothing.
+    if (kept.state.async_entries != current_.async_entries) return Visit::Continue;
     if (forced) {
-        // Another instance of an asynchronous callback proves nothing.
-        if (kept.state.async_entries != current_.async_entries || !converges(kept) ||
-            !subsumption_->run(Compare::Range, kept, current_))
+        if (!converges(kept) || !subsumption_->run(Compare::Range, kept, current_))
             return Visit::Continue;
         return covered_by(kept, &kept);
     }

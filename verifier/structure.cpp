@@ -1,5 +1,4 @@
-// What can be seen without running: limits, control flow, maps, calls, and, after the search, the
-// stack that chains of calls need.
+// What can be seen without running: limits, control flow, maps, calls.
 #include <algorithm>
 
 #include "helpers/table.hpp"
@@ -10,9 +9,6 @@ namespace skep::verifier {
 namespace {
 
 constexpr uint32_t kMaxSubprograms = 256, kMaxMaps = 64;
-constexpr uint32_t kStackLimit = 512, kStackLimitExtended = 4096, kTailCallStack = 256;
-
-uint32_t rounded(uint32_t bytes) { return (bytes + 15) & ~15u; }
 
 }  // namespace
 
@@ -50,7 +46,7 @@ bool Analyzer::check_program() {
 }
 
 bool Analyzer::check_control_flow() {
-    auto cfg = Cfg::build(program_, {.reject_unreachable = true, .reject_recursion = true});
+    auto cfg = Cfg::build(program_, {.reject_unreachable = true});
     if (!cfg) {
         slot_ = cfg.error().where.slot >= 0 ? static_cast<uint32_t>(cfg.error().where.slot) : 0;
         const ErrorCode code = cfg.error().code;
@@ -155,7 +151,6 @@ bool Analyzer::check_map_and_program(const MapDef& map) {
 // Rules that look at calls as they stand in the text.
 bool Analyzer::check_calls() {
     const auto& insns = program_.insns;
-    const ProgKind kind = program_.type->kind;
     for (uint32_t slot = 0; slot < insns.size(); ++slot) {
         const Insn& insn = insns[slot];
         const uint32_t subprogram = subprogram_index(slot);
@@ -168,63 +163,8 @@ bool Analyzer::check_calls() {
             insn.imm == helper_id::kTailCall && subprogram != 0 && !has_btf)
             return reject(ErrorCode::TailCallContext,
                           "tail_call is not allowed in subprogs without BTF");
-        (void)kind;
     }
     return true;
-}
-
-// The deepest chain of frames, from the entry and from every asynchronous callback.
-bool Analyzer::check_stack_depth() {
-    const size_t count = program_.subprograms.size();
-    std::vector<uint32_t> depth(count, 0), below(count, 0);
-    std::vector<uint8_t> tail_call(count, 0);
-    for (uint32_t slot = 0; slot < program_.insns.size(); ++slot) {
-        const Insn& insn = program_.insns[slot];
-        if (insn.kind == Kind::Call && insn.pseudo_call() == PseudoCall::Helper &&
-            insn.imm == helper_id::kTailCall)
-            tail_call[subprogram_index(slot)] = 1;
-    }
-    const ProgKind kind = program_.type->kind;
-    const bool private_stacks = kind == ProgKind::Kprobe || kind == ProgKind::Tracepoint ||
-                                kind == ProgKind::PerfEvent || kind == ProgKind::RawTracepoint;
-    for (const uint32_t i : cfg_->callees_first()) {
-        const uint32_t own = rounded(std::max<uint32_t>(frame_bytes_[i], 1));
-        uint32_t deepest = 0;
-        for (const uint32_t callee : cfg_->subprograms()[i].callees) {
-            deepest = std::max(deepest, depth[callee]);
-            tail_call[i] |= tail_call[callee];
-        }
-        depth[i] = own + deepest;
-    }
-    result_.facts.max_stack = depth[0];
-    // A tail call leaves its callers' frames in place, up to 33 times.
-    std::vector<uint32_t> above(count, 0);
-    const auto order = cfg_->callees_first();
-    for (size_t k = order.size(); k-- > 0;) {
-        const uint32_t i = order[k];
-        const uint32_t through = above[i] + rounded(std::max<uint32_t>(frame_bytes_[i], 1));
-        for (const uint32_t callee : cfg_->subprograms()[i].callees) {
-            if (tail_call[callee] != 0 && through >= kTailCallStack) {
-                slot_ = program_.subprograms[callee].first;
-                return reject(ErrorCode::StackTooDeep,
-                              "tail_calls are not allowed when call stack of "
-                              "previous frames is %u bytes. Too large",
-                              through);
-            }
-            above[callee] = std::max(above[callee], through);
-        }
-    }
-    if (depth[0] <= kStackLimit) return true;
-    slot_ = 0;
-    if (private_stacks) return true;
-    if (extended() && depth[0] <= kStackLimitExtended) {
-        relax("combined_stack");
-        return true;
-    }
-    return reject(ErrorCode::StackTooDeep,
-                  "combined stack size of %u calls is %u. Too large: at most "
-                  "%u bytes are allowed",
-                  cfg_->call_depth(), depth[0], kStackLimit);
 }
 
 }  // namespace skep::verifier

@@ -46,7 +46,7 @@ private:
     void find_components(uint32_t sub);
     void find_dominators(uint32_t sub);
     void number_dominator_tree();
-    Result<void> order_calls();
+    void order_calls();
     Result<void> check_reachable();
     uint32_t subprogram_at(uint32_t slot) const;
 
@@ -83,7 +83,7 @@ Result<Cfg> CfgBuilder::build() {
     }
     std::sort(cfg_.retreating_.begin(), cfg_.retreating_.end());
     number_dominator_tree();
-    SKEP_CHECK(order_calls());
+    order_calls();
     SKEP_CHECK(check_reachable());
     return std::move(cfg_);
 }
@@ -422,7 +422,7 @@ void CfgBuilder::number_dominator_tree() {
 }
 
 // Reachability, recursion and depth of the call graph, callees first.
-Result<void> CfgBuilder::order_calls() {
+void CfgBuilder::order_calls() {
     auto& subs = cfg_.subprograms_;
     const auto n = static_cast<uint32_t>(subs.size());
     std::vector<uint32_t> index(n, 0), low(n, 0), depth(n, 1), open;
@@ -474,14 +474,6 @@ Result<void> CfgBuilder::order_calls() {
         }
     }
     cfg_.call_depth_ = depth[0];
-    if (!options_.reject_recursion) return {};
-    for (uint32_t sub = 0; sub < n; ++sub) {
-        if (!subs[sub].is_recursive) continue;
-        const Subprogram& s = program_.subprograms[sub];
-        return fail(ErrorCode::Recursion, "subprogram \"" + s.name + "\" calls itself",
-                    at(program_, s, s.first));
-    }
-    return {};
 }
 
 Result<void> CfgBuilder::check_reachable() {

@@ -21,7 +21,6 @@ namespace skep {
 
 struct CfgOptions {
     bool reject_unreachable = false;  // as Linux: an instruction that no path reaches
-    bool reject_recursion = false;
 };
 
 inline constexpr uint32_t kNoIndex = UINT32_MAX;
