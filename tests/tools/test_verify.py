@@ -1,4 +1,7 @@
 """verify: verdicts, their JSON, and what is bad usage."""
+import gzip
+import os
+import platform
 import struct
 import unittest
 
@@ -87,6 +90,26 @@ class Verify(unittest.TestCase):
 __attribute__((visibility("hidden"), noinline, weak)) int fill(long *out) { *out = 7; return 0; }
 SEC("xdp") int use(struct xdp_md *ctx) { long value = 0; fill(&value); return value; }
 """
+        self.assertEqual(skep("verify", compile_bpf(source)).code, 0)
+
+    def test_configurations_are_text_or_gzip_or_the_kernels(self):
+        source = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+extern unsigned long CONFIG_HZ __kconfig;
+SEC("xdp") int hz(struct xdp_md *ctx) { return CONFIG_HZ == 123 ? XDP_PASS : XDP_DROP; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+        text = b"CONFIG_HZ=123\n"
+        packed = gzip.compress(text)
+        for content, code in [(text, 0), (packed, 0), (b"CONFIG_NO=y\n", 1), (packed[:-9], 2), (b"\x1f\x8b", 2)]:
+            file = temporary("kconfig", content)
+            run = skep("verify", compile_bpf(source), "--kconfig", file)
+            self.assertEqual(run.code, code, run.out + run.err)
+        run = skep("run", compile_bpf(source), "--kconfig", temporary("kconfig", packed), "--data-hex", "00" * 14, "--json")
+        self.assertEqual(run.json["retval"], 2, run.err)
+        if not any(map(os.path.exists, ["/proc/config.gz", f"/boot/config-{platform.release()}"])):
+            self.skipTest("the running kernel does not show its configuration")
         self.assertEqual(skep("verify", compile_bpf(source)).code, 0)
 
     def test_raw_size_declares_memory(self):
