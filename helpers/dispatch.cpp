@@ -7,6 +7,8 @@
 #include "helpers/dispatch.hpp"
 
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include <skep/map.hpp>
 
@@ -26,6 +28,7 @@ struct Arguments {
     uint64_t host[5] = {};
     Map* map = nullptr;  // the last map argument
     alignas(8) std::byte key[kKeyCopy];
+    std::unique_ptr<std::byte[]> large_key;  // one that is longer
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
@@ -44,17 +47,22 @@ bool translate_memory(const HelperEnv& env, const ArgSpec& arg, uint64_t value, 
 }
 
 // Keys in memory that other threads can write are copied: a map must hash and store the same key.
-bool translate_key(const HelperEnv& env, Arguments& arguments, uint64_t value,
-                   uint64_t& out) noexcept {
+bool translate_key(HelperEnv& env, Arguments& arguments, uint64_t value, uint64_t& out) noexcept {
     if (arguments.map == nullptr) return false;
     const uint64_t size = arguments.map->def().key_size;
     const std::byte* host = guest::memory(env, value, size, false);
     if (host == nullptr) return false;
     const bool shared = value >> 32 >= region::kFirstDynamic;
     if (shared) {
-        if (size > kKeyCopy) return false;
-        std::memcpy(arguments.key, host, size);
-        host = arguments.key;
+        std::byte* copy = arguments.key;
+        if (size > kKeyCopy) {
+            arguments.large_key.reset(new (std::nothrow) std::byte[size]);
+            copy = arguments.large_key.get();
+            if (copy == nullptr) env.fail(TrapCode::OutOfMemory);
+            if (copy == nullptr || !env.charge(size / 4096)) return false;
+        }
+        std::memcpy(copy, host, size);
+        host = copy;
     }
     out = address(host);
     return true;

@@ -39,9 +39,11 @@ bool HelperEnv::enter_world() noexcept {
         block_world = nullptr;
         world_block = new (std::nothrow) std::byte[world->size()];
         if (world_block == nullptr) return false;
-        world->copy({world_block, world->size()});
         block_world = world;
+        world_written = true;
     }
+    if (world_written) world->copy({world_block, world->size()});
+    world_written = false;
     Services::Task task;
     if (services != nullptr && services->task) task = services->task();
     const uint64_t cgroup = services != nullptr ? services->cgroup_id : 1;

@@ -74,6 +74,9 @@ namespace region {
 inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3, kFunction = 4,
                           kObject = 5, kScratch = 6, kBuffer = 7, kHeap = 8, kFirstDynamic = 9,
                           kFirstMap = 32;
+// Handles of maps lie apart: programs that read struct bpf_map look behind one.
+inline constexpr uint32_t kMapHandleStep = 4096;
+inline constexpr uint32_t kMaxMapHandles = uint32_t{1} << 20;
 inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
 }  // namespace region
 
@@ -83,6 +86,11 @@ inline constexpr uint64_t kDefaultFuel = uint64_t{1} << 26;
 
 constexpr uint64_t guest_address(uint32_t region, uint32_t offset) {
     return uint64_t{region} << 32 | offset;
+}
+
+// What stands for the map with that index of the program.
+constexpr uint64_t map_handle(uint32_t index) {
+    return guest_address(region::kMapHandle, index * region::kMapHandleStep);
 }
 
 // --- upward calls -------------------------------------------------------------------------------
@@ -205,6 +213,7 @@ struct HelperEnv {
     const KernelWorld* block_world = nullptr;  // whose copy world_block is
     std::byte* world_block = nullptr;          // new[]; freed by the run area
     bool world_filled = false;
+    bool world_written = false;  // world_block is no longer what it was made as
 
     // Sockets that the run got at (helpers/sockets.hpp) and, in a sandbox, what it sees of them.
     RunObject objects[kMaxRunObjects];

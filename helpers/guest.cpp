@@ -73,10 +73,11 @@ bool is_constant(const HelperEnv& env, uint64_t address) noexcept {
 
 Map* map_of_handle(const HelperEnv& env, uint64_t handle) noexcept {
     if (handle >> 32 != region::kMapHandle) return nullptr;
-    const auto index = static_cast<uint32_t>(handle);
+    if (handle % region::kMapHandleStep != 0) return nullptr;
+    const uint32_t index = static_cast<uint32_t>(handle) / region::kMapHandleStep;
     if (index < env.maps.size()) return env.maps[index];
     // Inner maps: their handles follow the address space of map indexes from the other end.
-    const uint32_t dynamic = ~index;
+    const uint32_t dynamic = region::kMaxMapHandles - 1 - index;
     return dynamic < env.dynamic_count ? env.dynamic_maps[dynamic] : nullptr;
 }
 
@@ -85,9 +86,9 @@ uint64_t handle_of_map(HelperEnv& env, Map* map) noexcept {
     const uint32_t number = region_number(env, map);
     if (number == 0) return 0;
     if (number >= region::kFirstMap) {
-        return guest_address(region::kMapHandle, number - region::kFirstMap);
+        return map_handle(number - region::kFirstMap);
     }
-    return guest_address(region::kMapHandle, ~(number - region::kFirstDynamic));
+    return map_handle(region::kMaxMapHandles - 1 - (number - region::kFirstDynamic));
 }
 
 uint64_t address_of_value(HelperEnv& env, Map* map, const std::byte* value) noexcept {

@@ -54,7 +54,10 @@ bool translate_object(HelperEnv& env, const ArgSpec& arg, uint64_t value, uint64
             }
             // An address in the kernel's half; whether an object is there, look-up decides.
             out = value;
-            return is_kernel_address(value) || (value == 0 && arg.has(arg_flag::kNullable));
+            // Null too: a host's context may hold it where a kernel's never would.
+            if (arg.object == ObjectKind::Kptr)
+                return is_kernel_address(value) || (value == 0 && arg.has(arg_flag::kNullable));
+            return is_kernel_address(value) || value == 0;
         case ArgKind::Socket:
         case ArgKind::SockCommon:
         case ArgKind::BtfSockCommon: {

@@ -13,6 +13,9 @@ inline constexpr int64_t kEperm = -1, kEnoent = -2, kE2big = -7, kEagain = -11, 
                          kEfault = -14, kEbusy = -16, kEexist = -17, kEinval = -22, kEnospc = -28,
                          kErange = -34, kEnotsupp = -524, kEopnotsupp = -95, kEprotonosupport = -93;
 
+// The synthetic vm_area_struct, which now says [start, end); 0 without one.
+uint64_t show_mapping(HelperEnv& env, uint64_t start, uint64_t end) noexcept;
+
 #define SKEP_WITH_ENV(...) (HelperEnv & env __VA_OPT__(, ) __VA_ARGS__)
 #define SKEP_HELPER(id, name, result, params, types, flags, summary) \
     result name SKEP_WITH_ENV params noexcept;

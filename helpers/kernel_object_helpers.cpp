@@ -157,6 +157,15 @@ int64_t copy_from_user_task(HelperEnv& env, WriteMemOrEmpty out, uint64_t user,
     return copy_from_user(env, out, user);
 }
 
+uint64_t show_mapping(HelperEnv& env, uint64_t start, uint64_t end) noexcept {
+    if (!env.enter_world() || env.world->vma() == 0) return 0;
+    const uint64_t vma = env.world->vma();
+    const KernelOffsets& o = env.world->offsets();
+    if (o.vma_start) store_kernel_object(env, vma + *o.vma_start, start, sizeof start);
+    if (o.vma_end) store_kernel_object(env, vma + *o.vma_end, end, sizeof end);
+    return vma;
+}
+
 // The callback gets a vm_area_struct of which start and end are known.
 int64_t find_vma(HelperEnv& env, BtfArg<ObjectKind::Task> task, uint64_t at,
                  Callback<CallbackKind::FindVma> callback, CallbackCtx ctx,
@@ -176,15 +185,16 @@ int64_t find_vma(HelperEnv& env, BtfArg<ObjectKind::Task> task, uint64_t at,
         start = found->address;
         end = found->address + found->size;
     }
-    if (!env.enter_world() || env.world->vma() == 0) return kEnoent;
-    const uint64_t vma = env.world->vma();
-    const KernelOffsets& o = env.world->offsets();
-    std::byte* object = env.world_block + (vma - KernelWorld::kBase);
-    if (o.vma_start) std::memcpy(object + *o.vma_start, &start, sizeof start);
-    if (o.vma_end) std::memcpy(object + *o.vma_end, &end, sizeof end);
+    const uint64_t vma = show_mapping(env, start, end);
+    if (vma == 0) return kEnoent;
     if (!env.charge(1)) return 0;
     callback.target->call(env, {address(task.object), vma, ctx.value, 0, 0});
     return 0;
+}
+
+// The files here are not sockets.
+BtfResultOrNull<ObjectKind::Socket> sock_from_file(HelperEnv&, BtfArg<ObjectKind::File>) noexcept {
+    return {nullptr};
 }
 
 int64_t skb_output(HelperEnv& env, BtfArg<ObjectKind::Skb> skb, MapArg map, uint64_t flags,

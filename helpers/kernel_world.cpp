@@ -8,6 +8,7 @@
 #include <string>
 
 #include "vm/btf/btf.hpp"
+#include "vm/sync/slots.hpp"
 
 namespace skep {
 
@@ -20,6 +21,7 @@ constexpr uint64_t kIpcNs = 0xefffffff, kUtsNs = 0xeffffffe, kUserNs = 0xeffffff
                    kPidNs = 0xeffffffc, kCgroupNs = 0xeffffffb, kTimeNs = 0xeffffffa,
                    kNetNs = 0xf0000000, kMntNs = 0xf0000001;
 constexpr uint32_t kStackBytes = 16 * 1024;
+constexpr uint64_t kRootCgroup = 1;
 constexpr uint64_t kDefaultPriority = 120;  // nice 0
 constexpr uint64_t kDirectoryMode = 040755, kFileMode = 0100755;
 
@@ -53,6 +55,8 @@ public:
         make_cgroup();
         make_memory();
         make_tasks();
+        make_sockets();
+        make_contexts();
     }
 
 private:
@@ -69,12 +73,18 @@ private:
         image.resize(at + uint64_t{bytes});
         return KernelWorld::kBase + at;
     }
-    WorldObject object(std::string_view name) {
+    // `extra` bytes follow it: an array without a size at its end.
+    WorldObject object(std::string_view name, uint32_t extra = 0) {
         WorldObject made;
         made.type = btf_.find(name, BtfKind::Struct);
         if (made.type == 0) return {};
-        made.address = reserve(btf_.type(made.type).size(), made.at);
+        const uint64_t bytes = uint64_t{btf_.type(made.type).size()} + extra;
+        if (bytes > kMaxWorld) return {};
+        made.address = reserve(static_cast<uint32_t>(bytes), made.at);
         return made;
+    }
+    void name(std::string_view type, uint64_t address) {
+        if (address != 0) world_.named_.push_back({type, address});
     }
     uint64_t text(std::string_view value) {
         uint32_t at = 0;
@@ -137,6 +147,11 @@ private:
         o.inode_ino = member_offset(btf_, "inode", "i_ino");
         o.cgroup_kn = member_offset(btf_, "cgroup", "kn");
         o.kn_id = member_offset(btf_, "kernfs_node", "id");
+        o.cgroup_level = member_offset(btf_, "cgroup", "level");
+        o.cgroup_self = member_offset(btf_, "cgroup", "self");
+        o.state_cgroup = member_offset(btf_, "cgroup_subsys_state", "cgroup");
+        o.task_mm = member_offset(btf_, "task_struct", "mm");
+        o.mm_exe_file = member_offset(btf_, "mm_struct", "exe_file");
         o.file_path = member_offset(btf_, "file", "f_path");
         o.file_inode = member_offset(btf_, "file", "f_inode");
         o.path_mnt = member_offset(btf_, "path", "mnt");
@@ -190,11 +205,11 @@ private:
         set_pointer(mount, "mnt_mountpoint", root_);
         mnt_ = address_of(mount, "mnt");
         file_ = object("file");
-        const WorldObject inode = make_inode(1000, kFileMode, super_);
-        const WorldObject dentry = make_dentry("skep", root_, inode, super_);
-        set_pointer(file_, "f_path.dentry", dentry);
+        inode_ = make_inode(1000, kFileMode, super_);
+        dentry_ = make_dentry("skep", root_, inode_, super_);
+        set_pointer(file_, "f_path.dentry", dentry_);
         set(file_, "f_path.mnt", mnt_);
-        set_pointer(file_, "f_inode", inode);
+        set_pointer(file_, "f_inode", inode_);
         world_.file_ = file_.address;
         fs_ = object("fs_struct");
         for (const std::string_view path : {"pwd", "root"}) {
@@ -236,20 +251,52 @@ private:
         set_pointer(nsproxy_, "time_ns_for_children", time_ns);
     }
 
-    void make_cgroup() {
+    WorldObject make_cgroup_node(std::string_view name, uint64_t level) {
+        constexpr uint32_t kLevels = 2;
         const WorldObject node = object("kernfs_node");
-        patch(node, "id", Source::Cgroup);
-        set(node, "name", text(""));
-        const WorldObject cgroup = object("cgroup");
+        set(node, "name", text(name));
+        const WorldObject cgroup = object("cgroup", kLevels * 8);
         set_pointer(cgroup, "kn", node);
         set_pointer(cgroup, "self.cgroup", cgroup);
+        set(cgroup, "self.refcnt.percpu_count_ptr", 1);
+        set(cgroup, "level", level);
+        if (level == 0) {
+            set(node, "id", 1);
+            set_ancestor(cgroup, 0, cgroup);
+            root_cgroup_ = cgroup;
+            root_node_ = node;
+            return cgroup;
+        }
+        patch(node, "id", Source::Cgroup);
+        for (const std::string_view parent : {"parent", "__parent"})
+            set_pointer(node, parent, root_node_);
+        set(cgroup, "self.parent", address_of(root_cgroup_, "self"));
+        set_ancestor(cgroup, 0, root_cgroup_);
+        set_ancestor(cgroup, 1, cgroup);
+        return cgroup;
+    }
+    void set_ancestor(const WorldObject& cgroup, uint32_t level, const WorldObject& ancestor) {
+        const auto array = place(cgroup, "ancestors");
+        if (!array) return;
+        const uint64_t at = array->at + uint64_t{level} * 8;
+        if (at + 8 <= world_.image_.size())
+            std::memcpy(world_.image_.data() + at, &ancestor.address, 8);
+    }
+    // The root, and the one that the current task is in.
+    void make_cgroup() {
+        const WorldObject root = make_cgroup_node("", 0);
+        const WorldObject own = make_cgroup_node("skep", 1);
+        world_.root_cgroup_ = root.address;
+        world_.own_cgroup_ = own.address;
+        name("cgroup", own.address);
+        name("cgroup_subsys_state", address_of(own, "self"));
         cgroups_ = object("css_set");
-        set_pointer(cgroups_, "dfl_cgrp", cgroup);
+        if (!root || !own) return;
+        patch(cgroups_, "dfl_cgrp", Source::CgroupNode);
         // Every controller's state leads to the one cgroup.
-        if (const auto states = place(cgroups_, "subsys"); states && cgroup) {
-            const uint64_t state = address_of(cgroup, "self");
+        if (const auto states = place(cgroups_, "subsys")) {
             for (uint32_t at = 0; at + 8 <= states->size; at += 8)
-                std::memcpy(world_.image_.data() + states->at + at, &state, 8);
+                world_.patches_.push_back({Source::CgroupState, 8, states->at + at});
         }
     }
 
@@ -295,6 +342,14 @@ private:
         set_pointer(number, "ns", pid_ns_);
         return pid;
     }
+    // It may run on every CPU.
+    void set_processors(const WorldObject& task) {
+        const auto mask = place(task, "cpus_mask");
+        if (!mask) return;
+        for (uint64_t cpu = 0; cpu < sync::slot_count() && cpu / 8 < mask->size; ++cpu)
+            world_.image_[mask->at + cpu / 8] |= std::byte{1} << cpu % 8;
+        set(task, "cpus_ptr", KernelWorld::kBase + mask->at);
+    }
     struct Identity {
         Source pid, tgid;
     };
@@ -313,7 +368,8 @@ private:
         set(task, "stack", stack_);
         for (const std::string_view name : {"prio", "static_prio", "normal_prio"})
             set(task, name, kDefaultPriority);
-        set(task, "nr_cpus_allowed", 1);
+        set(task, "nr_cpus_allowed", sync::slot_count());
+        set_processors(task);
         set(task, "usage.counter", 1);
         for (const std::string_view name :
              {"cpu", "recent_used_cpu", "wake_cpu", "thread_info.cpu"})
@@ -362,11 +418,73 @@ private:
         set_pointer(idle, "cgroups", cgroups_);
         world_.task_ = current.address;
         world_.leader_ = leader.address;
+        world_.tasks_[0] = parent.address;
+        world_.tasks_[1] = leader.address;
+        world_.tasks_[2] = current.address;
+        name("task_struct", current.address);
+        name("cred", cred.address);
+    }
+
+    // A TCP connection, as the kernel knows one.
+    void make_sockets() {
+        constexpr uint64_t kInet = 2, kEstablished = 1, kStream = 1, kTcp = 6;
+        constexpr uint64_t kWindow = 10, kSegment = 1460, kNoThreshold = 0x7fffffff;
+        const WorldObject tcp = object("tcp_sock");
+        if (!tcp) return;
+        constexpr std::string_view kSock = "inet_conn.icsk_inet.sk.";
+        const auto in_sock = [&](std::string_view member) {
+            return std::string(kSock) + std::string(member);
+        };
+        set(tcp, in_sock("__sk_common.skc_family"), kInet);
+        set(tcp, in_sock("__sk_common.skc_state"), kEstablished);
+        set(tcp, in_sock("sk_type"), kStream);
+        set(tcp, in_sock("sk_protocol"), kTcp);
+        set(tcp, in_sock("sk_pacing_rate"), ~uint64_t{0});
+        set(tcp, in_sock("sk_max_pacing_rate"), ~uint64_t{0});
+        set(tcp, "snd_cwnd", kWindow);
+        set(tcp, "snd_cwnd_clamp", ~uint32_t{0});
+        set(tcp, "snd_ssthresh", kNoThreshold);
+        set(tcp, "mss_cache", kSegment);
+        const WorldObject socket = object("socket");
+        set(socket, "sk", tcp.address);
+        set(tcp, in_sock("sk_socket"), socket.address);
+        for (const std::string_view type :
+             {"tcp_sock", "inet_connection_sock", "inet_sock", "sock", "sock_common"})
+            name(type, tcp.address);
+        name("socket", socket.address);
+    }
+
+    void make_contexts() {
+        uint32_t at = 0;
+        world_.context_ = reserve(KernelWorld::kContextBytes, at);
+        world_.device_ = reserve(KernelWorld::kDeviceBytes, at);
+        world_.blank_ = reserve(KernelWorld::kBlanks * KernelWorld::kBlankBytes, at);
+        name("file", file_.address);
+        name("path", address_of(file_, "f_path"));
+        name("inode", inode_.address);
+        name("dentry", dentry_.address);
+        name("super_block", super_.address);
+        name("vfsmount", mnt_);
+        name("mm_struct", mm_.address);
+        name("vm_area_struct", world_.vma_);
+        name("pt_regs", world_.registers_);
+        name("nsproxy", nsproxy_.address);
+        const WorldObject binary = object("linux_binprm");
+        set_pointer(binary, "file", file_);
+        set_pointer(binary, "executable", file_);
+        set(binary, "filename", text("/skep"));
+        set(binary, "interp", text("/skep"));
+        set(binary, "argc", 1);
+        name("linux_binprm", binary.address);
+        for (const std::string_view type :
+             {"sk_buff", "net_device", "kiocb", "msghdr", "request", "super_block", "sockaddr"})
+            if (world_.object(type) == 0) name(type, object(type).address);
     }
 
     KernelWorld& world_;
     const Btf& btf_;
     WorldObject super_, root_, file_, fs_, files_, user_ns_, pid_ns_, nsproxy_, cgroups_, mm_;
+    WorldObject inode_, dentry_, root_cgroup_, root_node_;
     uint64_t mnt_ = 0, stack_ = 0;
 };
 
@@ -375,6 +493,11 @@ std::shared_ptr<const KernelWorld> KernelWorld::create(std::shared_ptr<const Btf
     world->btf_ = std::move(btf);
     WorldBuilder(*world).build();
     return world;
+}
+
+uint64_t KernelWorld::object(std::string_view type) const noexcept {
+    const auto found = std::ranges::find(named_, type, &Named::type);
+    return found != named_.end() ? found->address : 0;
 }
 
 void KernelWorld::copy(std::span<std::byte> block) const noexcept {
@@ -394,6 +517,13 @@ void KernelWorld::fill(std::span<std::byte> block, const Services::Task& task, u
             case Source::Cgroup: value = cgroup; break;
             case Source::Cpu: value = cpu; break;
             case Source::Leader: value = task.pid == task.tgid ? task_ : leader_; break;
+            case Source::CgroupNode:
+                value = cgroup == kRootCgroup ? root_cgroup_ : own_cgroup_;
+                break;
+            case Source::CgroupState:
+                value = cgroup == kRootCgroup ? root_cgroup_ : own_cgroup_;
+                value += offsets_.cgroup_self.value_or(0);
+                break;
             case Source::Comm:
                 std::memcpy(block.data() + patch.at, task.comm, patch.size);
                 block[patch.at + patch.size - 1u] = std::byte{0};

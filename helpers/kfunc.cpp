@@ -210,6 +210,22 @@ bool kfunc_allowed(const Kfunc& kfunc, const ProgType& type, uint32_t attach_typ
     return true;
 }
 
+bool names_kernel_objects(const Kfunc& kfunc) {
+    static constexpr std::string_view kTypes[] = {
+        "task_struct", "cgroup", "cpumask", "struct sock ", "tcp_sock", "nf_conn", "file", "path"};
+    if (kfunc.special == KfuncSpecial::CastToKernCtx) return true;
+    return std::ranges::any_of(kTypes, [&](std::string_view type) {
+        return kfunc.result.contains(type) || kfunc.parameters.contains(type);
+    });
+}
+
+bool makes_objects(const Kfunc& kfunc) {
+    if (kfunc.special >= KfuncSpecial::ObjNew && kfunc.special < KfuncSpecial::ArenaAlloc)
+        return true;
+    return kfunc.name.starts_with("bpf_cpumask_") || kfunc.name.contains("_ct_") ||
+           kfunc.name.contains("_key");
+}
+
 const Helper& unsupported_kfunc() { return kUnsupported; }
 
 KfuncProto kfunc_proto(const Kfunc& kfunc) {

@@ -100,6 +100,10 @@ std::span<const Kfunc> kfuncs();
 const Kfunc* find_kfunc(std::string_view name);
 // Whether programs of this type and attach type may call it.
 bool kfunc_allowed(const Kfunc& kfunc, const ProgType& type, uint32_t attach_type);
+// Whether it deals in objects of the kernel's that the synthetic ones stand for.
+bool names_kernel_objects(const Kfunc& kfunc);
+// Whether what it makes or works on lies in the Vm's heap of objects.
+bool makes_objects(const Kfunc& kfunc);
 // Traps Unsupported: for functions that nothing runs.
 const Helper& unsupported_kfunc();
 

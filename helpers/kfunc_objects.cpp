@@ -29,7 +29,7 @@ bool hold(HelperEnv& env, std::byte* object) noexcept {
     const LedgerEntry entry{
         .what = LedgerEntry::What::Reference, .object = object, .release = &drop};
     if (env.hold(entry)) return true;
-    env.heap->release(object);
+    drop(object, 0, env);
     return false;
 }
 
@@ -45,16 +45,6 @@ bool give_up(HelperEnv& env, const std::byte* object) noexcept {
     }
     return false;
 }
-
-// At least two, so that one of them can be told from a plain object.
-unsigned copies() noexcept { return std::max(2u, sync::slot_count()); }
-
-}  // namespace objects
-
-namespace kfunc {
-namespace {
-
-constexpr uint64_t kHeadBytes = 16;
 
 // The heap, or null and a trap: a run without one has no objects.
 ObjectHeap* heap_of(HelperEnv& env) noexcept {
@@ -74,14 +64,6 @@ std::byte* in_object(HelperEnv& env, uint64_t value) noexcept {
     return heap.base() + static_cast<uint32_t>(value);
 }
 
-// A list head or tree root: in a value of a map or in an object.
-std::byte* head_at(HelperEnv& env, uint64_t value) noexcept {
-    if (!env.sandbox) return reinterpret_cast<std::byte*>(static_cast<uintptr_t>(value));
-    const uint64_t place = value >> 32;
-    if (place != region::kHeap && place < region::kFirstDynamic) return nullptr;
-    return guest::memory(env, value, kHeadBytes, true);
-}
-
 uint64_t shown(const HelperEnv& env, const std::byte* at) noexcept {
     if (at == nullptr || env.trap != TrapCode::None) return 0;
     if (!env.sandbox) return reinterpret_cast<uintptr_t>(at);
@@ -93,13 +75,6 @@ uint64_t refused(HelperEnv& env) noexcept {
     return 0;
 }
 
-uint64_t allocate(HelperEnv& env, uint64_t type_id, unsigned copies) noexcept {
-    ObjectHeap* heap = heap_of(env);
-    if (heap == nullptr) return 0;
-    std::byte* object = heap->allocate(env.object_types->layout(type_id), copies);
-    return object != nullptr && objects::hold(env, object) ? shown(env, object) : 0;
-}
-
 void release(HelperEnv& env, uint64_t value) noexcept {
     ObjectHeap* heap = heap_of(env);
     if (heap == nullptr) return;
@@ -109,6 +84,36 @@ void release(HelperEnv& env, uint64_t value) noexcept {
         return;
     }
     heap->release(object);
+}
+
+// At least two, so that one of them can be told from a plain object.
+unsigned copies() noexcept { return std::max(2u, sync::slot_count()); }
+
+}  // namespace objects
+
+namespace kfunc {
+namespace {
+
+using objects::heap_of;
+using objects::in_object;
+using objects::refused;
+using objects::shown;
+
+constexpr uint64_t kHeadBytes = 16;
+
+// A list head or tree root: in a value of a map or in an object.
+std::byte* head_at(HelperEnv& env, uint64_t value) noexcept {
+    if (!env.sandbox) return reinterpret_cast<std::byte*>(static_cast<uintptr_t>(value));
+    const uint64_t place = value >> 32;
+    if (place != region::kHeap && place < region::kFirstDynamic) return nullptr;
+    return guest::memory(env, value, kHeadBytes, true);
+}
+
+uint64_t allocate(HelperEnv& env, uint64_t type_id, unsigned copies) noexcept {
+    ObjectHeap* heap = heap_of(env);
+    if (heap == nullptr) return 0;
+    std::byte* object = heap->allocate(env.object_types->layout(type_id), copies);
+    return object != nullptr && objects::hold(env, object) ? shown(env, object) : 0;
 }
 
 // The node's object, whose reference the run no longer has; null and a trap: it never had one.
@@ -195,9 +200,11 @@ uint64_t bpf_obj_new_impl(HelperEnv& env, uint64_t type_id, uint64_t) noexcept {
 uint64_t bpf_percpu_obj_new_impl(HelperEnv& env, uint64_t type_id, uint64_t) noexcept {
     return allocate(env, type_id, objects::copies());
 }
-void bpf_obj_drop_impl(HelperEnv& env, uint64_t object, uint64_t) noexcept { release(env, object); }
+void bpf_obj_drop_impl(HelperEnv& env, uint64_t object, uint64_t) noexcept {
+    objects::release(env, object);
+}
 void bpf_percpu_obj_drop_impl(HelperEnv& env, uint64_t object, uint64_t) noexcept {
-    release(env, object);
+    objects::release(env, object);
 }
 
 uint64_t bpf_refcount_acquire_impl(HelperEnv& env, uint64_t value, uint64_t) noexcept {

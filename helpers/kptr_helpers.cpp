@@ -4,7 +4,7 @@
 
 namespace skep::helper {
 
-// Objects of the kernel's types do not exist here: only null and what programs allocate.
+// An object that the program allocated, or one of the kernel's that it acquired; or null.
 BtfResultOrNull<ObjectKind::Kptr> kptr_xchg(HelperEnv& env, KptrSlot slot,
                                             ReleasedKptrOrNull value) noexcept {
     auto* object = static_cast<std::byte*>(value.object);
@@ -15,8 +15,7 @@ BtfResultOrNull<ObjectKind::Kptr> kptr_xchg(HelperEnv& env, KptrSlot slot,
     }
     if (reinterpret_cast<uintptr_t>(slot.field) % sizeof(uint64_t) != 0 ||
         (object != nullptr && !objects::give_up(env, object))) {
-        env.fail(heap->contains(object) || object == nullptr ? TrapCode::BadArgument
-                                                             : TrapCode::Unsupported);
+        env.fail(TrapCode::BadArgument);
         return {nullptr};
     }
     std::byte* before = nullptr;

@@ -101,11 +101,26 @@ std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address
     return published_bytes(env, address);
 }
 
+bool is_map_object(uint64_t address) noexcept { return address >> 32 == region::kMapHandle; }
+
+bool store_kernel_object(HelperEnv& env, uint64_t address, uint64_t value, unsigned size) noexcept {
+    if (env.world == nullptr || !env.world->contains(address, size) || !env.enter_world())
+        return false;
+    std::memcpy(env.world_block + (address - KernelWorld::kBase), &value, size);
+    env.world_written = true;
+    return true;
+}
+
 namespace {
 
 // The nearest map whose address is at most a struct bpf_map below, and the distance; null if none
 // is. Maps may lie closer together than the kernel's structs are large.
 const Map* map_at(const HelperEnv& env, uint64_t address, uint64_t& distance) {
+    if (env.sandbox) {
+        if (!is_map_object(address)) return nullptr;
+        distance = address % region::kMapHandleStep;
+        return guest::map_of_handle(env, address - distance);
+    }
     const Map* nearest = nullptr;
     distance = env.world->offsets().map_bytes;
     for (const Map* map : env.maps) {

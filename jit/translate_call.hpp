@@ -99,7 +99,7 @@ bool Translator<M>::emit_sandboxed_lookup(uint32_t slot) {
 
     const LabelId back = m_.new_label();
     const LabelId by_helper = cold({.what = Cold::What::Helper, .slot = slot, .back = back});
-    m_.mov_imm(kTmp0, guest_address(region::kMapHandle, static_cast<uint32_t>(index)));
+    m_.mov_imm(kTmp0, map_handle(static_cast<uint32_t>(index)));
     m_.branch(CondOp::Ne, Width::Dw, 1, kTmp0, by_helper, false);
     RegionCheck key = region_check(region::kStack, Width::B, false);
     key.extent = map->def().key_size;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "maps/connections.hpp"
 #include "maps/relaxed_copy.hpp"
 #include "maps/table.hpp"
 #include "vm/base/try.hpp"
@@ -34,6 +35,9 @@ std::shared_ptr<const ObjectLayout> ObjectTypes::layout(uint64_t type_id) noexce
         return nullptr;
     }
 }
+
+ObjectHeap::ObjectHeap() : connections_(std::make_unique<Connections>(*this)) {}
+ObjectHeap::~ObjectHeap() = default;
 
 Result<std::shared_ptr<ObjectHeap>> ObjectHeap::create(uint64_t bytes) {
     std::shared_ptr<ObjectHeap> heap(new (std::nothrow) ObjectHeap);
@@ -99,6 +103,12 @@ std::byte* ObjectHeap::object_of(const std::byte* inside) noexcept {
     const std::scoped_lock locked(lock_);
     std::byte* start = nullptr;
     return find(inside, &start) != nullptr ? start : nullptr;
+}
+
+uint32_t ObjectHeap::object_bytes(const std::byte* inside) noexcept {
+    const std::scoped_lock locked(lock_);
+    const Object* meta = find(inside);
+    return meta != nullptr ? meta->layout->size : 0;
 }
 
 uint32_t ObjectHeap::copy_stride(const std::byte* object) noexcept {
@@ -216,6 +226,11 @@ void ObjectHeap::show(std::byte* slot, uint64_t value) noexcept {
     relaxed_store<uint64_t>(slot, value);
 }
 
+uint64_t ObjectHeap::shown(const std::byte* object) const noexcept {
+    if (!contains(object)) return reinterpret_cast<uintptr_t>(object);
+    return uint64_t{kGuestRegion} << 32 | static_cast<uint32_t>(object - base());
+}
+
 bool ObjectHeap::exchange(std::byte* slot, bool sandbox, std::byte* in, std::byte*& out) noexcept {
     out = nullptr;
     std::vector<std::byte*> dropped;
@@ -233,8 +248,7 @@ bool ObjectHeap::exchange(std::byte* slot, bool sandbox, std::byte* in, std::byt
             place->second = {in, sandbox};
         else
             slots_.erase(place);
-        show(slot,
-             in != nullptr ? uint64_t{kGuestRegion} << 32 | static_cast<uint32_t>(in - base()) : 0);
+        show(slot, shown(in));
         if (before.object == nullptr) return true;
         if (before.sandbox == sandbox)
             out = before.object;

@@ -29,6 +29,7 @@
 namespace skep {
 
 class Btf;
+class Connections;  // maps/connections.hpp
 
 // What objects of a type look like.
 struct ObjectLayout {
@@ -57,6 +58,7 @@ public:
     static constexpr uint32_t kLargest = 4096;         // bytes of an object, as in Linux
     static constexpr uint32_t kLargestPercpu = 65536;  // of all copies together
 
+    ~ObjectHeap();
     static Result<std::shared_ptr<ObjectHeap>> create(uint64_t bytes = kDefaultBytes);
 
     std::byte* base() const noexcept { return memory_.data() + kSlack; }
@@ -71,6 +73,8 @@ public:
     std::byte* allocate(std::shared_ptr<const ObjectLayout> layout, unsigned copies = 1) noexcept;
     // The live object that has a byte at `inside`, or null.
     std::byte* object_of(const std::byte* inside) noexcept;
+    // Bytes of the live object that has a byte at `inside`; 0 for none.
+    uint32_t object_bytes(const std::byte* inside) noexcept;
     // Bytes from one CPU's copy to the next; 0 for objects without copies.
     uint32_t copy_stride(const std::byte* object) noexcept;
     // One more reference, if the type counts them.
@@ -83,6 +87,9 @@ public:
     // reference. False: no memory, nothing changed.
     bool exchange(std::byte* slot, bool sandbox, std::byte* in, std::byte*& out) noexcept;
     std::byte* held(const std::byte* slot, bool sandbox) noexcept;
+    // What a kptr shows of an object: a guest address. Objects of the kernel's, which are not in
+    // the heap and which nothing frees, show the address that programs know them by; null shows 0.
+    uint64_t shown(const std::byte* object) const noexcept;
 
     // --- lists. `head` and `node` are addresses of the fields. A list or tree holds a reference.
     // Takes over the caller's. False: the node is linked already, or no memory; nothing changed.
@@ -109,6 +116,7 @@ public:
     void clear(std::byte* begin, uint64_t size, bool gone = false) noexcept;
 
     uint64_t live() noexcept;  // objects
+    Connections& connections() noexcept { return *connections_; }
 
 private:
     static constexpr uint64_t kChunk = 65536;
@@ -146,7 +154,7 @@ private:
         bool sandbox = false;
     };
 
-    ObjectHeap() = default;
+    ObjectHeap();
     Object* find(const std::byte* inside, std::byte** start = nullptr) noexcept;
     void release_all(std::vector<std::byte*>& work) noexcept;
     void take_contents(const std::byte* begin, uint64_t size, std::vector<std::byte*>& work);
@@ -171,6 +179,7 @@ private:
     std::map<const std::byte*, Root> roots_;
     std::unordered_map<const std::byte*, Node> nodes_;
     uint64_t live_ = 0;
+    std::unique_ptr<Connections> connections_;
 };
 
 // Lets the values of `map` own objects of `heap`: whatever deletes or replaces a value gives up

@@ -102,7 +102,7 @@ Result<std::vector<std::byte>> read_context_bytes(const ProgType& type,
                                                   std::span<const std::byte> data,
                                                   std::span<const std::byte> hex,
                                                   const std::vector<std::string>& fields,
-                                                  uint64_t task) {
+                                                  const LoadedProgram& program) {
     const CtxLayout& layout = *type.ctx;
     if (!hex.empty() && !data.empty()) {
         return fail(ErrorCode::InvalidArgument,
@@ -116,11 +116,20 @@ Result<std::vector<std::byte>> read_context_bytes(const ProgType& type,
                                                     " bytes, not " + std::to_string(given.size()));
     }
     std::vector<std::byte> bytes(given.begin(), given.end());
+    if (given.empty() && program) {
+        const std::vector<uint64_t> objects = program.argument_objects();
+        bytes.resize(objects.size() * sizeof(uint64_t));
+        if (!objects.empty()) std::memcpy(bytes.data(), objects.data(), bytes.size());
+    }
     if (type.kind != ProgKind::Raw && layout.size <= kMaxPadded) bytes.resize(layout.size);
     for (const std::string& text : fields) {
         SKEP_TRY(const auto pair, split_pair(text, "--ctx"));
-        uint64_t value = task;
-        if (pair.second != "task" || task == 0) {
+        uint64_t value = 0;
+        if (program) {
+            value = pair.second == "task" ? program.task_address()
+                                          : program.object_address(pair.second);
+        }
+        if (value == 0) {
             SKEP_TRY(value, parse_number(pair.second, "--ctx " + pair.first));
         }
         SKEP_TRY(const size_t word, word_index(layout, pair.first));

@@ -19,12 +19,12 @@ Result<std::vector<ContextEdit>> read_context_edits(const ProgType& type,
                                                     const std::vector<std::string>& fields);
 
 // For types whose context is bytes: `hex`, or else `data`, with the fields written over them, and
-// as long as the type's programs may read. Type raw: exactly `data`. `task`: what the value "task"
-// stands for, 0 = nothing.
+// as long as the type's programs may read. Type raw: exactly `data`. Without either, the context is
+// the objects that `program` finds as its arguments; values may name such an object by its struct.
 Result<std::vector<std::byte>> read_context_bytes(const ProgType& type,
                                                   std::span<const std::byte> data,
                                                   std::span<const std::byte> hex,
                                                   const std::vector<std::string>& fields,
-                                                  uint64_t task = 0);
+                                                  const LoadedProgram& program);
 
 }  // namespace skep::tool

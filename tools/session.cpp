@@ -419,8 +419,7 @@ Result<std::vector<ContextEdit>> Session::context_edits() const {
 Result<std::vector<std::byte>> Session::context_bytes() const {
     SKEP_TRY(const auto data, input());
     SKEP_TRY(const auto hex, parse_hex(options_.context_hex, "--ctx-hex"));
-    return read_context_bytes(*report.type, data, hex, options_.context,
-                              report.loaded ? report.loaded.task_address() : 0);
+    return read_context_bytes(*report.type, data, hex, options_.context, report.loaded);
 }
 
 ReplayOptions Session::replay_options() {

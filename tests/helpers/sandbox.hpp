@@ -52,7 +52,7 @@ struct Sandbox {
     uint64_t stack_at(uint32_t offset) const {
         return guest_address(region::kStack, kStackLow + offset);
     }
-    static uint64_t map_handle(uint32_t index) { return guest_address(region::kMapHandle, index); }
+    static uint64_t map_handle(uint32_t index) { return skep::map_handle(index); }
     static uint64_t context() { return guest_address(region::kContext, 0); }
 
     uint64_t call(std::string_view name, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0,

@@ -1,6 +1,7 @@
 // Loading: an object's maps are made once, the program is linked, lowered and compiled, and the
 // initial entries of maps of maps and program arrays are wired.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "helpers/kfunc.hpp"
@@ -47,11 +48,39 @@ bool names_kernel_objects(const Program& program) {
     // get_current_task, get_current_task_btf, snprintf_btf, seq_printf_btf.
     static constexpr int64_t kCalls[] = {35, 158, 149, 150};
     if (program.type->ctx == &kBtfCtx) return true;
+    for (const auto& [slot, external] : program.externs) {
+        const Kfunc* kfunc = find_kfunc(essential_name(external.name));
+        if (kfunc != nullptr && names_kernel_objects(*kfunc)) return true;
+    }
     return std::any_of(program.insns.begin(), program.insns.end(), [](const Insn& insn) {
         if (insn.kind == Kind::Imm64) return insn.pseudo_imm() == PseudoImm::BtfId;
         return insn.kind == Kind::Call && insn.pseudo_call() == PseudoCall::Helper &&
                std::ranges::find(kCalls, insn.imm) != std::end(kCalls);
     });
+}
+
+// Whether it may read what the kernel knows of a map, through the map's own address: a load from a
+// register that such an address was last moved to, as the code lies.
+bool reads_map_objects(const Program& program) {
+    std::array<bool, 16> holds_map{};
+    for (const Insn& insn : program.insns) {
+        bool& target = holds_map[insn.dst & 15u];
+        switch (insn.kind) {
+            case Kind::Imm64:
+                target =
+                    insn.pseudo_imm() == PseudoImm::MapFd || insn.pseudo_imm() == PseudoImm::MapIdx;
+                break;
+            case Kind::Load:
+                if (holds_map[insn.src & 15u]) return true;
+                target = false;
+                break;
+            case Kind::Alu:
+                target = insn.alu() == AluOp::Mov && !insn.is_imm && holds_map[insn.src & 15u];
+                break;
+            default: break;
+        }
+    }
+    return false;
 }
 
 // Whether the proof found loads through typed kernel pointers.
@@ -69,9 +98,7 @@ bool uses_objects(const Program& program) {
             return true;
     for (const auto& [slot, external] : program.externs) {
         const Kfunc* kfunc = find_kfunc(essential_name(external.name));
-        if (kfunc != nullptr && kfunc->special >= KfuncSpecial::ObjNew &&
-            kfunc->special < KfuncSpecial::ArenaAlloc)
-            return true;
+        if (kfunc != nullptr && makes_objects(*kfunc)) return true;
     }
     for (const auto& map : program.maps)
         if (std::ranges::any_of(map->fields, [](const SpecialField& f) { return is_kptr(f.kind); }))
@@ -134,7 +161,8 @@ Result<std::shared_ptr<const ProgramBody>> Loader::load_program(
     binding.host_kfunc = [this](std::string_view name) { return state_.host_kfunc(name); };
     SKEP_TRY(body->owned_image, bind(*body, std::move(binding)));
     if (types_ != nullptr &&
-        (names_kernel_objects(*body->source) || loads_kernel_objects(*body->owned_image)))
+        (names_kernel_objects(*body->source) || loads_kernel_objects(*body->owned_image) ||
+         reads_map_objects(*body->source)))
         body->world = state_.world_of(types_);
     body->owned_image->program_id = body->number;
     SKEP_TRY(body->owned_code, compile(*body));

@@ -9,6 +9,8 @@
 #include "helpers/kernel_world.hpp"
 #include "vm/api/vm_state.hpp"
 #include "vm/base/try.hpp"
+#include "vm/prog/attach_proto.hpp"
+#include "vm/prog/ctx_layouts.hpp"
 
 namespace skep {
 
@@ -215,6 +217,23 @@ Mode LoadedProgram::mode() const noexcept { return impl_->body->mode; }
 uint64_t LoadedProgram::code_bytes() const noexcept { return impl_->body->code->native_bytes(); }
 uint64_t LoadedProgram::task_address() const noexcept {
     return impl_->body->world != nullptr ? impl_->body->world->task() : 0;
+}
+uint64_t LoadedProgram::object_address(std::string_view type) const noexcept {
+    return impl_->body->world != nullptr ? impl_->body->world->object(type) : 0;
+}
+std::vector<uint64_t> LoadedProgram::argument_objects() const {
+    constexpr uint32_t kWords = 12;
+    const ProgramBody& body = *impl_->body;
+    std::vector<uint64_t> words(body.source->type->ctx == &kBtfCtx ? kWords : 0);
+    if (body.world == nullptr) return words;
+    for (uint32_t i = 0; i < words.size(); ++i) {
+        bool maybe = false;
+        const auto target = argument_target(*body.source, body.world->btf(), i, maybe);
+        if (!target || maybe) continue;
+        const uint64_t known = body.world->object(target->name());
+        words[i] = known != 0 ? known : body.world->blank(i);
+    }
+    return words;
 }
 LoadTimes LoadedProgram::times() const noexcept { return impl_->body->times; }
 

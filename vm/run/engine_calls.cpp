@@ -142,6 +142,7 @@ uint64_t load_kptr(const RunArea& area, uint64_t address) {
     auto* slot = reinterpret_cast<std::byte*>(address);
     if (const std::byte* held = heap->held(slot, false)) return reinterpret_cast<uintptr_t>(held);
     const auto shown = guest::load<uint64_t>(slot);
+    if (is_kernel_address(shown)) return shown;
     const auto offset = static_cast<uint32_t>(shown);
     if (shown >> 32 != ObjectHeap::kGuestRegion || offset >= heap->bytes()) return 0;
     return reinterpret_cast<uintptr_t>(heap->object_of(heap->base() + offset));
@@ -151,8 +152,8 @@ uint64_t load_kptr(const RunArea& area, uint64_t address) {
 void store_kptr(const RunArea& area, uint64_t address, uint64_t value) {
     const auto* object = reinterpret_cast<const std::byte*>(value);
     uint64_t shown = 0;
-    if (area.heap != nullptr && area.heap->contains(object))
-        shown = guest_address(region::kHeap, static_cast<uint32_t>(object - area.heap->base()));
+    if (area.heap != nullptr && (area.heap->contains(object) || is_kernel_address(value)))
+        shown = area.heap->shown(object);
     guest::store(reinterpret_cast<void*>(address), shown);
 }
 
@@ -165,7 +166,8 @@ uint64_t extended(uint64_t value, const Insn& insn) {
 // such pointers.
 bool is_kernel_object(const RunArea& area, uint64_t address) {
     constexpr uint64_t kNullPage = 4096;
-    return area.world != nullptr && (is_kernel_address(address) || address < kNullPage);
+    return area.world != nullptr &&
+           (is_kernel_address(address) || is_map_object(address) || address < kNullPage);
 }
 
 }  // namespace
@@ -209,6 +211,12 @@ bool store_context(RunArea& area, uint64_t offset, const Insn& insn, uint64_t va
         store_host(reinterpret_cast<void*>(area.entry_r1 + offset), insn.width, value);
         return true;
     }
+    if (!area.sandbox && memory_of(area, insn) == Memory::Btf) {
+        if (store_kernel_object(area, area.entry_r1 + offset, value, bytes_of(insn.width)))
+            return true;
+        area.fail(TrapCode::OutOfBounds);
+        return false;
+    }
     if (area.ctx != nullptr &&
         ctx_store(*area.layout, area.ctx, offset, bytes_of(insn.width), value, program.attach_type))
         return true;
@@ -229,6 +237,9 @@ LoadedValue load_slowly(RunArea& area, uint64_t address, const Insn& insn) noexc
 bool store_slowly(RunArea& area, uint64_t address, const Insn& insn, uint64_t value) noexcept {
     if (is_context(area, address))
         return store_context(area, static_cast<uint32_t>(address), insn, value);
+    if (is_kernel_address(address) &&
+        store_kernel_object(area, address, value, bytes_of(insn.width)))
+        return true;
     fail_access(area, address, bytes_of(insn.width));
     return false;
 }

@@ -272,7 +272,7 @@ private:
             case PseudoImm::MapFd:
             case PseudoImm::MapIdx:
                 SKEP_CHECK(check_map(index, low));
-                out.bound = form_ == Form::Sandbox ? guest_address(region::kMapHandle, low)
+                out.bound = form_ == Form::Sandbox ? map_handle(low)
                                                    : address_of(image_->map_pointers[low]);
                 return {};
             case PseudoImm::MapValue:

@@ -110,6 +110,12 @@ public:
     uint64_t code_bytes() const noexcept;  // native code, 0 without
     // Where the program finds the synthetic task_struct of Services::task; 0 without kernel types.
     uint64_t task_address() const noexcept;
+    // The same of another struct type of the kernel's ("file", "tcp_sock"); 0: there is none.
+    uint64_t object_address(std::string_view type) const noexcept;
+    // Programs whose context is arguments with types of the kernel's (tracing, lsm, struct_ops):
+    // for each that points to a struct, up to the twelfth, where such an object is; else 0. A
+    // context made of them is what the program would find, objects that say nothing included.
+    std::vector<uint64_t> argument_objects() const;
     LoadTimes times() const noexcept;
 
     // One run. The context must be of the program's type (BytesContext for those whose context is
