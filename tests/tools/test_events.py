@@ -153,7 +153,10 @@ class Arguments(unittest.TestCase):
     @unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
     def test_typed_arguments(self):
         self.assertEqual(self.run_one("wake", "arg0=task"), 11)
-        self.assertEqual(self.run_one("wake"), 0)
+        self.assertEqual(self.run_one("wake", "arg0=task_struct"), 11)
+        # What is not given is an object of the type, as an attached program finds one.
+        self.assertEqual(self.run_one("wake"), 11)
+        self.assertEqual(self.run_one("wake", "arg0=0"), 0)
 
 
 MAP = HEAD + """
