@@ -482,7 +482,13 @@ private:
                           Cell* out);
 
     // --- struct_ops.cpp
+    struct OpsMember {
+        std::string_view ops, member;  // of the kernel's struct; empty: not known
+        std::optional<BtfType> proto, stub;
+    };
+    OpsMember struct_ops_member() const;
     bool check_struct_ops();
+    Cell struct_ops_argument(uint32_t index, const BtfType& target);
     bool struct_ops_writes(const ObjectDesc& desc, uint64_t off, unsigned size) const;
 
     // --- arena.cpp

@@ -8,7 +8,6 @@
 #include "verifier/btf_walk.hpp"
 #include "verifier/call_info.hpp"
 #include "verifier/kfunc_call.hpp"
-#include "vm/prog/attach_proto.hpp"
 #include "vm/prog/ctx_layouts.hpp"
 
 namespace skep::verifier {
@@ -109,7 +108,23 @@ Cell Analyzer::context_argument(uint32_t off, unsigned size) {
 // The prototype that a tracing program's arguments follow.
 std::optional<BtfType> Analyzer::traced_prototype() const {
     const Btf* btf = options_.kernel_btf.get();
-    return btf == nullptr ? std::nullopt : attach_prototype(program_, *btf);
+    if (btf == nullptr || program_.attach_target.empty()) return std::nullopt;
+    const bool raw = program_.section.starts_with("tp_btf");
+    if (raw) {
+        const uint32_t id = btf->find("btf_trace_" + program_.attach_target, BtfKind::Typedef);
+        if (id == 0) return std::nullopt;
+        BtfType type = btf->resolved(id);
+        if (type.is(BtfKind::Ptr)) type = btf->resolved(type.type());
+        if (!type.is(BtfKind::FuncProto)) return std::nullopt;
+        return type;
+    }
+    if (program_.type->kind == ProgKind::StructOps) return struct_ops_member().proto;
+    std::string name = program_.attach_target;
+    if (program_.section.starts_with("lsm")) name = "bpf_lsm_" + name;
+    if (program_.section.starts_with("iter")) name = "bpf_iter_" + name;
+    const uint32_t id = btf->find(name, BtfKind::Func);
+    if (id == 0) return std::nullopt;
+    return btf->type(btf->type(id).type());
 }
 
 bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
@@ -125,7 +140,8 @@ bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
                            "the BTF that was given does not describe '%s', which "
                            "the program attaches to",
                            program_.attach_target.c_str());
-    const uint32_t at = index + first_parameter(program_);
+    uint32_t first = program_.section.starts_with("tp_btf") ? 1 : 0;
+    uint32_t at = index + first;
     if (program_.section.starts_with("iter")) return iter_argument(*proto, index, size, out);
     if (at >= proto->count()) {
         const bool ret = at == proto->count() && (program_.section.starts_with("fexit") ||
@@ -141,14 +157,12 @@ bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
     if (size != 8)
         return reject(ErrorCode::BadContextField, "func '%s' size %u must be 8",
                       program_.attach_target.c_str(), size);
-    bool maybe = false;
-    const BtfType seen = *argument_target(program_, *btf, index, maybe);
-    out = pointer(CellType::Btf, flag::kTrusted,
-                  object_index({.size = seen.size(), .btf_id = seen.id(), .btf = btf, .name = {}}));
-    if (maybe) {
-        out.flags |= flag::kMaybeNull;
-        out.id = fresh_id();
+    if (program_.type->kind == ProgKind::StructOps) {
+        out = struct_ops_argument(at, target);
+        return true;
     }
+    out = pointer(CellType::Btf, flag::kTrusted,
+                  object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
     return true;
 }
 
