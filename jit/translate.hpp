@@ -43,6 +43,7 @@ void Translator<M>::emit_function(uint32_t f) {
         if (plan_.is_loop_head(i)) begin_loop(i);
         if (labels_[i] != kNoLabel || plan_.is_target(i)) {
             m_.bind(label_of(i));
+            no_fall_through_ = UINT64_MAX;
             barrier();
         }
         if (plan_.op(i).what != Op::What::Nothing) mark(i);
