@@ -273,14 +273,15 @@ Result<std::shared_ptr<const Code>> compile(const Image& image,
     return code;
 }
 
-Result<Listing> assemble(const Image& image, Target target, const Features& features) {
+Result<Listing> assemble(const Image& image, Target target, const Features& features, bool text) {
     asmjit::StringLogger logger;
     logger.addFlags(asmjit::FormatFlags::kMachineCode);
     Sheet sheet(target);
     Listing listing;
+    asmjit::StringLogger* const log = text ? &logger : nullptr;
     Result<Translated> translated = target == Target::X64
-                                        ? translate<MasmX64>(sheet, image, features, &logger)
-                                        : translate<MasmA64>(sheet, image, features, &logger);
+                                        ? translate<MasmX64>(sheet, image, features, log)
+                                        : translate<MasmA64>(sheet, image, features, log);
     if (!translated) return std::unexpected(std::move(translated).error());
     const FirstError& errors = sheet.errors();
     asmjit::CodeHolder& holder = sheet.holder();

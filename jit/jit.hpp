@@ -51,6 +51,8 @@ struct Listing {
     // behind the last function.
     std::string text;
 };
-Result<Listing> assemble(const Image& image, Target target, const Features& features = {});
+// Without `text`, which takes most of the time, the bytes are made as compile() makes them.
+Result<Listing> assemble(const Image& image, Target target, const Features& features = {},
+                         bool text = true);
 
 }  // namespace skep::jit

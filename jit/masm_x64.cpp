@@ -53,7 +53,7 @@ void MasmX64::wrote_flags(Width w, Reg dst) {
 void MasmX64::align_loop(unsigned bytes) { assembler_.align(asmjit::AlignMode::kCode, bytes); }
 
 uint64_t MasmX64::label_position(LabelId id) const {
-    return assembler_.code()->labelOffset(label(id));
+    return assembler_.position_of(label(id));
 }
 
 x86::Mem MasmX64::operand(Mem mem, unsigned size) const {

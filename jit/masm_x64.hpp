@@ -5,11 +5,11 @@
 //   but r9 = env r10 rbp  environment r12  temporaries r10 r11 r9
 #pragma once
 
-#include <asmjit/x86.h>
 #include <span>
 #include <vector>
 
 #include "jit/masm.hpp"
+#include "jit/x64_writer.hpp"
 
 namespace skep::jit {
 
@@ -117,7 +117,7 @@ private:
 
     void wrote_flags(Width w, Reg dst);
 
-    asmjit::x86::Assembler assembler_;
+    X64Writer assembler_;
     // Where the flags say whether a register is 0.
     uint64_t flags_at_ = UINT64_MAX;
     Width flags_width_ = Width::Dw;

@@ -4,6 +4,8 @@
 #include <sstream>
 
 #include "tests/support/engine_run.hpp"
+#include "tests/support/generate.hpp"
+#include "tests/support/random.hpp"
 
 namespace skep::test {
 namespace {
@@ -77,6 +79,46 @@ TEST(GoldenCode, IsWhatItWas) {
     for (const Golden& g : kGolden) {
         EXPECT_EQ(body(g.program, jit::Target::X64), g.x64) << g.name;
         EXPECT_EQ(body(g.program, jit::Target::A64), g.a64) << g.name;
+    }
+}
+
+// The line of a listing whose bytes, in its comment, hold the one at `offset`.
+std::string line_at(const std::string& text, size_t offset) {
+    std::istringstream lines(text);
+    size_t bytes = 0;
+    for (std::string line; std::getline(lines, line);) {
+        const size_t comment = line.find(';');
+        if (comment == std::string::npos) continue;
+        for (size_t i = comment + 2; i + 1 < line.size() && line[i] != ' '; i += 2) ++bytes;
+        if (bytes > offset) return line;
+    }
+    return "behind the end";
+}
+
+// What is written without asmjit's assembler is what that would write. Whole programs are compared,
+// which their random numbers fill with all registers, widths and sizes of constants; both forms,
+// with and without what only some processors have.
+TEST(GoldenCode, BytesAreAsmjits) {
+    const uint64_t first = seed_or(1), rounds = rounds_or(200);
+    for (uint64_t seed = first; seed < first + rounds; ++seed) {
+        const auto generated = generate(seed, {.wild = seed % 2 == 0, .idioms = 40});
+        const auto program = program_of(decode(generated.slots).value());
+        for (const bool newer : {false, true}) {
+            const jit::Features features{.bmi2 = newer, .movbe = newer};
+            for (const Form form : {Form::Sandbox, Form::Unchecked}) {
+                auto image = form == Form::Sandbox ? lower_checked(program, nullptr, {})
+                                                   : lower_unchecked(program, nullptr, {});
+                ASSERT_TRUE(image.has_value());
+                const auto listing = jit::assemble(**image, jit::Target::X64, features);
+                const auto bytes = jit::assemble(**image, jit::Target::X64, features, false);
+                if (!listing) continue;  // functions run into each other
+                ASSERT_TRUE(bytes.has_value()) << bytes.error().to_string();
+                const auto at = std::ranges::mismatch(bytes->bytes, listing->bytes).in1;
+                ASSERT_EQ(bytes->bytes, listing->bytes)
+                    << "SKEP_SEED=" << seed << "\n"
+                    << line_at(listing->text, static_cast<size_t>(at - bytes->bytes.begin()));
+            }
+        }
     }
 }
 
