@@ -15,25 +15,29 @@ public:
     explicit Liveness(const Image& image);
 
     // Bit r: register r may be read by `slot` or after it, before it is written.
-    uint16_t live_before(uint32_t slot) const { return before_[slot]; }
+    uint16_t live_before(uint32_t slot) const { return slots_[slot].before; }
     // The same for what comes after `slot`, over all its successors.
-    uint16_t live_after(uint32_t slot) const { return after_[slot]; }
+    uint16_t live_after(uint32_t slot) const { return slots_[slot].after; }
     // What `slot` reads and writes.
-    uint16_t reads_at(uint32_t slot) const { return reads_[slot]; }
-    uint16_t writes_at(uint32_t slot) const { return writes_[slot]; }
+    uint16_t reads_at(uint32_t slot) const { return slots_[slot].reads; }
+    uint16_t writes_at(uint32_t slot) const { return slots_[slot].writes; }
     bool is_live_after(uint32_t slot, unsigned r) const { return (live_after(slot) >> r & 1) != 0; }
 
     static uint16_t reads(const Insn& insn);
     static uint16_t writes(const Insn& insn);
 
 private:
-    uint16_t after(uint32_t slot) const;
+    struct Masks {
+        uint16_t before = 0, after = 0, reads = 0, writes = 0;
+    };
+
+    uint16_t after(uint32_t slot, const Insn& insn) const;
+    bool pass();
     void solve();
     uint16_t handed_to_functions() const;
 
     const Image& image_;
-    bool loops_ = false;
-    std::vector<uint16_t> before_, after_, reads_, writes_;
+    std::vector<Masks> slots_;  // and one behind the last, all 0
 };
 
 }  // namespace skep::jit

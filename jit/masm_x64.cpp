@@ -52,9 +52,7 @@ void MasmX64::wrote_flags(Width w, Reg dst) {
 }
 void MasmX64::align_loop(unsigned bytes) { assembler_.align(asmjit::AlignMode::kCode, bytes); }
 
-uint64_t MasmX64::label_position(LabelId id) const {
-    return assembler_.position_of(label(id));
-}
+uint64_t MasmX64::label_position(LabelId id) const { return assembler_.position_of(label(id)); }
 
 x86::Mem MasmX64::operand(Mem mem, unsigned size) const {
     x86::Mem out = mem.has_index ? x86::ptr(kMap[mem.base], kMap[mem.index], mem.shift, mem.disp)

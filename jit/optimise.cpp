@@ -2,20 +2,16 @@
 
 namespace skep::jit {
 
-namespace {
-
-// Control does not simply go on behind such a slot, or comes back with other registers.
-bool ends_block(const ImageSlot& s) {
-    if (s.trap != TrapCode::None) return true;
-    switch (s.insn.kind) {
-        case Kind::Jump:
-        case Kind::Exit:
-        case Kind::Call:
-        case Kind::CallLocal:
-        case Kind::LoadPacket: return true;
-        default: return false;
-    }
+uint8_t how_block_ends(const ImageSlot& s) {
+    constexpr auto bit = [](Kind kind) { return 1u << static_cast<unsigned>(kind); };
+    constexpr unsigned kEnding = bit(Kind::Jump) | bit(Kind::Exit) | bit(Kind::Call) |
+                                 bit(Kind::CallLocal) | bit(Kind::LoadPacket);
+    const bool ends = s.trap != TrapCode::None || (kEnding & bit(s.insn.kind)) != 0;
+    return static_cast<uint8_t>((ends ? kEndsBlock : 0) |
+                                (s.insn.kind == Kind::Imm64 ? kTakesTwoSlots : 0));
 }
+
+namespace {
 
 // Nothing but loads and stores through r10 itself names the frame.
 bool has_private_frame(const Image& image, const Liveness& liveness, const Subprogram& f) {
@@ -30,23 +26,25 @@ bool has_private_frame(const Image& image, const Liveness& liveness, const Subpr
 
 }  // namespace
 
-std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<uint8_t>& targets, const std::vector<uint8_t>& selects,
+std::vector<Op> optimise(const Image& image, const Liveness& liveness, const Outline& outline,
                          Abilities abilities) {
     std::vector<Op> ops(image.slots.size());
     if (image.hardened) return ops;  // constants must not get into operands
-    Selector selector(image, liveness, selects, abilities);
+    Selector selector(image, liveness, outline.selects, abilities);
+    const uint8_t *targets = outline.targets.data(), *selects = outline.selects.data(),
+                  *ends = outline.ends.data();
     for (const Subprogram& f : image.program->subprograms) {
         const uint32_t last = f.first + f.count;
         const bool private_frame = has_private_frame(image, liveness, f);
         for (uint32_t first = f.first; first < last;) {
             uint32_t end = first;
             while (end < last) {
-                const bool wide = image.slots[end].insn.kind == Kind::Imm64 && end + 1 < last;
-                const bool stop = ends_block(image.slots[end]);
+                const uint8_t how = ends[end];
+                const bool wide = (how & kTakesTwoSlots) != 0 && end + 1 < last;
                 end += wide ? 2 : 1;
-                if (end > 0 && selects[end - 1]) continue;  // its move belongs to it
-                if (stop || end - first + 2 >= kMaxBlock || (end < last && targets[end])) break;
+                if (selects[end - 1] != 0) continue;  // its move belongs to it
+                if ((how & kEndsBlock) != 0 || end - first + 2 >= kMaxBlock) break;
+                if (end < last && targets[end] != 0) break;
             }
             selector.select(first, end, private_frame, ops);
             first = end;

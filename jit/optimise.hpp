@@ -11,9 +11,19 @@
 
 namespace skep::jit {
 
-// By slot. `targets`: the slots that jumps lead to. `selects`: the branches that become selections.
-std::vector<Op> optimise(const Image& image, const Liveness& liveness,
-                         const std::vector<uint8_t>& targets, const std::vector<uint8_t>& selects,
+// Of a slot: control does not simply go on behind it, or comes back with other registers; it is a
+// 64-bit immediate.
+inline constexpr uint8_t kEndsBlock = 1, kTakesTwoSlots = 2;
+uint8_t how_block_ends(const ImageSlot& slot);
+
+// What is known of the slots, by slot.
+struct Outline {
+    const std::vector<uint8_t>& targets;  // of jumps
+    const std::vector<uint8_t>& selects;  // branches that become selections
+    const std::vector<uint8_t>& ends;     // how_block_ends()
+};
+
+std::vector<Op> optimise(const Image& image, const Liveness& liveness, const Outline& outline,
                          Abilities abilities);
 
 }  // namespace skep::jit

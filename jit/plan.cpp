@@ -16,6 +16,7 @@ Plan::Plan(const Image& image, Abilities abilities)
       targets_(image.slots.size() + 1, false),
       loop_heads_(image.slots.size() + 1, false),
       selects_(image.slots.size() + 1, false),
+      ends_(image.slots.size(), 0),
       callbacks_(image.functions.size(), false),
       saved_(image.functions.size(), 0),
       chargers_(image.slots.size() + 1, kNoSlot),
@@ -23,7 +24,8 @@ Plan::Plan(const Image& image, Abilities abilities)
       bound_(image.slots.size() + 1, 0) {
     find_jumps();
     find_selects();
-    ops_ = optimise(image, liveness_, targets_, selects_, abilities);
+    ops_ = optimise(image, liveness_, {targets_, selects_, ends_}, abilities);
+    give_up_selects();
     find_saved();
     find_depth();
     if (image.fuel) find_fuel_register();
@@ -41,6 +43,7 @@ void Plan::find_jumps() {
     for (uint32_t i = 0; i < image_.slots.size(); ++i) {
         const ImageSlot& s = image_.slots[i];
         const Insn& insn = s.insn;
+        ends_[i] = how_block_ends(s);
         if (insn.kind == Kind::Alu || insn.kind == Kind::Load || insn.kind == Kind::Store) continue;
         if (insn.kind == Kind::Imm64 && insn.pseudo_imm() == PseudoImm::Func) {
             callbacks_[subprogram_at(static_cast<uint32_t>(insn.target))] = true;
@@ -89,6 +92,16 @@ void Plan::find_selects() {
         if (!selects_[i] || !targets_[i + 1]) continue;
         selects_[i] = false;
         targets_[static_cast<uint32_t>(image_.slots[i].insn.target)] = true;
+    }
+}
+
+// A branch in a block that was given up jumps after all. What counts on nobody jumping there
+// (several accesses that one check covers) has to know.
+void Plan::give_up_selects() {
+    for (uint32_t i = 0; i + 1 < image_.slots.size(); ++i) {
+        if (selects_[i] == 0 || ops_[i].selects) continue;
+        selects_[i] = 0;
+        targets_[static_cast<uint32_t>(image_.slots[i].insn.target)] = 1;
     }
 }
 

@@ -56,13 +56,14 @@ public:
     uint64_t size_bound() const { return bound_.back(); }
 
 private:
-    static constexpr uint64_t kNear = 100;
+    static constexpr uint32_t kNear = 100;
 
     uint32_t size_bound(uint32_t slot) const;
     // What stands in front of a slot that loops start with.
     uint32_t head_bound(uint32_t slot) const;
     void find_jumps();
     void find_selects();
+    void give_up_selects();
     bool may_select(uint32_t slot) const;
     void find_saved();
     void find_depth();
@@ -74,12 +75,13 @@ private:
     const Image& image_;
     Liveness liveness_;
     std::vector<uint8_t> targets_, loop_heads_, selects_;  // the last: branches over one move
+    std::vector<uint8_t> ends_;                            // kEndsBlock, kTakesTwoSlots
     std::vector<bool> callbacks_;
     std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
     std::vector<uint32_t> chargers_;   // by slot
     std::vector<uint32_t> loop_ends_;  // by slot: behind the last jump back to it
-    std::vector<uint64_t> bound_;      // upper bound of the code's bytes before each slot
+    std::vector<uint32_t> bound_;      // upper bound of the code's bytes before each slot
     uint16_t image_saved_ = 0;
     Reg fuel_register_ = 0;
     bool nests_ = false;

@@ -58,13 +58,17 @@ void Selector::select(uint32_t first, uint32_t end, bool private_frame, std::vec
     current_ = values_.final_definitions();
     failed_ = false;
     folding_count_ = 0;
+    leaves_with_ = 0;
     for (uint32_t slot = end; slot-- > first;) {
         const ImageSlot& s = image_.slots[slot];
         if (s.dead || s.trap != TrapCode::None) continue;
         epoch_ = values_[values_.id_of(slot)].epoch;
-        need_registers(values_[values_.id_of(slot)].leaving);
         const Value& d = values_[values_.id_of(slot)];
-        if (d.reg != kNoReg) current_[d.reg] = d.previous;
+        need_leaving(d.leaving);
+        if (d.reg != kNoReg) {
+            current_[d.reg] = d.previous;
+            leaves_with_ &= static_cast<uint16_t>(~(1u << d.reg));
+        }
         ops[slot] = choose(slot);
     }
     if (failed_) std::fill(ops.begin() + first, ops.begin() + end, Op{});
@@ -170,6 +174,11 @@ void Selector::need_registers(uint16_t mask) {
         d.needed = true;
         ++v.needed_defs;
     }
+}
+
+void Selector::need_leaving(uint16_t mask) {
+    need_registers(static_cast<uint16_t>(mask & ~leaves_with_));
+    leaves_with_ |= mask;
 }
 
 // --- folding ------------------------------------------------------------------------------------
@@ -430,7 +439,12 @@ Op Selector::compute_alu(const Value& v, Reg dst) {
 
 // Sums of 64 bits that swallow a scaled or another sum.
 bool Selector::compute_sum(ValueId id, Reg dst, Op& out) {
-    if (!is_add(values_[id])) return false;
+    const Value& sum = values_[id];
+    if (!is_add(sum)) return false;
+    const auto swallows = [&](ValueId v) {
+        return v != kNoValue && (is_add(values_[v]) || is_scale(values_[v]));
+    };
+    if (!swallows(sum.a) && !swallows(sum.b)) return false;
     Address address;
     const unsigned folding = folding_count_;
     const bool resolved = resolve(id, true, false, address);

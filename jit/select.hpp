@@ -68,6 +68,7 @@ private:
     Reg take(ValueId v, Reg preferred = kNoReg);
     void need(ValueId definition);
     void need_registers(uint16_t mask);
+    void need_leaving(uint16_t mask);
 
     bool last_use(ValueId v) const;
     void fold(ValueId v);
@@ -90,6 +91,7 @@ private:
     std::array<ValueId, 16> folding_{};          // values that are being computed by their users
     unsigned folding_count_ = 0;
     uint16_t epoch_ = 0;
+    uint16_t leaves_with_ = 0;  // as in Values, backward
     bool failed_ = false;
 };
 

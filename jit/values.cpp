@@ -72,7 +72,8 @@ void Values::build(uint32_t first, uint32_t end, bool private_frame) {
     first_ = first;
     epoch_ = 0;
     private_frame_ = private_frame;
-    kept_.fill(Kept{});
+    forget_kept();
+    leaves_with_ = 0;
     values_.assign(size_t{kRegisters} + end - first, Value{});
     for (ValueId r = 0; r < kRegisters; ++r) {
         values_[r].reg = static_cast<Reg>(r);
@@ -89,7 +90,7 @@ void Values::build(uint32_t first, uint32_t end, bool private_frame) {
         count(slot);
         const uint16_t mask = leaving(slot, slot == last);
         values_[id_of(slot)].leaving = mask;
-        demand_registers(mask);
+        demand_leaving(mask);
     }
 }
 
@@ -110,6 +111,13 @@ uint16_t Values::leaving(uint32_t slot, bool last) const {
 void Values::demand_registers(uint16_t mask) {
     for (; mask != 0; mask &= static_cast<uint16_t>(mask - 1))
         ++values_[value_in(static_cast<Reg>(std::countr_zero(mask)))].uses;
+}
+
+// A definition is demanded once by all who leave while it is in force: it has to be there for the
+// last of them, and then is for the others.
+void Values::demand_leaving(uint16_t mask) {
+    demand_registers(static_cast<uint16_t>(mask & ~leaves_with_));
+    leaves_with_ |= mask;
 }
 
 // What the slot demands by being executed. Dead ones demand, too, which costs a fold at most.
@@ -137,6 +145,7 @@ void Values::define(ValueId id, Reg reg, ValueId value) {
     d.value = value;
     d.previous = current_[reg];
     current_[reg] = id;
+    leaves_with_ &= static_cast<uint16_t>(~(1u << reg));
     if (value == id) {
         d.last = id;
         return;
@@ -184,7 +193,8 @@ void Values::add_slot(uint32_t slot) {
     const Insn& i = s.insn;
     const ValueId id = id_of(slot);
     Value& v = values_[id];
-    const SlotFact fact = facts_ ? image_.facts->slots[slot] : SlotFact{};
+    static constexpr SlotFact kNothingKnown{};
+    const SlotFact& fact = facts_ ? image_.facts->slots[slot] : kNothingKnown;
     if (fact.zero_extended && i.dst < kRegisters) {
         Value& before = values_[value_in(i.dst)];
         before.bits = std::min<uint8_t>(before.bits, 32);
@@ -518,7 +528,7 @@ void Values::add_memory(ValueId id, uint32_t slot) {
         if (plain && !i.is_imm) v.b = value_in(i.src);
         ++epoch_;
         // A sandboxed program may have made up an address in its own frame.
-        if (!plain && image_.form == Form::Sandbox) kept_.fill(Kept{});
+        if (!plain && image_.form == Form::Sandbox) forget_kept();
         return;
     }
     if (plain)
@@ -533,7 +543,7 @@ void Values::add_memory(ValueId id, uint32_t slot) {
 }
 
 Values::Kept* Values::kept_at(int off, unsigned bytes) {
-    for (Kept& k : kept_) {
+    for (Kept& k : kept()) {
         if (k.value != kNoValue && k.off == off && k.bytes == bytes) return &k;
     }
     return nullptr;
@@ -567,7 +577,7 @@ bool Values::add_frame_access(ValueId id, const Insn& i) {
         values_[id].redundant = true;
         return true;
     }
-    for (Kept& k : kept_) {
+    for (Kept& k : kept()) {
         const bool apart =
             k.off + static_cast<int>(k.bytes) <= i.off || i.off + static_cast<int>(bytes) <= k.off;
         if (!apart) k.value = kNoValue;
@@ -578,7 +588,7 @@ bool Values::add_frame_access(ValueId id, const Insn& i) {
 
 void Values::add_atomic(ValueId id, const Insn& i) {
     // Atomic accesses to the frame are rare.
-    kept_.fill(Kept{});
+    forget_kept();
     ++epoch_;
     values_[id].effect = true;
     if (i.atomic() == AtomicOp::LoadAcquire)

@@ -5,8 +5,10 @@
 // defines. A move defines no value of its own; it makes one more register hold its source's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "jit/liveness.hpp"
@@ -93,6 +95,7 @@ private:
         if (value != kNoValue) ++values_[value].uses;
     }
     void demand_registers(uint16_t mask);
+    void demand_leaving(uint16_t mask);
     void count(uint32_t slot);
     void add_slot(uint32_t slot);
     void add_alu(ValueId id, const Insn& insn);
@@ -111,6 +114,10 @@ private:
         unsigned bytes = 0;
         ValueId value = kNoValue;
     };
+    std::span<Kept> kept() {
+        return std::span(kept_).first(std::min<size_t>(next_kept_, kept_.size()));
+    }
+    void forget_kept() { next_kept_ = 0; }
     Kept* kept_at(int off, unsigned bytes);
     void keep(int off, unsigned bytes, ValueId value);
     bool held_now(ValueId value) const;
@@ -124,7 +131,9 @@ private:
     std::array<ValueId, kRegisters> current_{};
     // The newest few, replaced in turn.
     std::array<Kept, 16> kept_{};
-    unsigned next_kept_ = 0;
+    unsigned next_kept_ = 0;  // how many have been kept
+    // Registers whose definition in force is demanded by somebody who leaves.
+    uint16_t leaves_with_ = 0;
     uint32_t first_ = 0;
     uint16_t epoch_ = 0;
     bool private_frame_ = false;
