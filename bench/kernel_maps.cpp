@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "bench/map_sides.hpp"
+#include "bench/setup.hpp"
 #include "vm/sync/slots.hpp"
 
 namespace skep::bench {
@@ -184,14 +185,7 @@ int run(int argc, char** argv) {
         // Emptying a ring is one thread's business.
         if (!each.ring) registered->Threads(2);
     }
-    std::string defaults[] = {"--benchmark_repetitions=7", "--benchmark_min_time=0.01",
-                              "--benchmark_enable_random_interleaving=true"};
-    std::vector<char*> arguments{argv[0]};
-    for (std::string& option : defaults) arguments.push_back(option.data());
-    arguments.insert(arguments.end(), argv + 1, argv + argc);
-    int count = static_cast<int>(arguments.size());
-    benchmark::Initialize(&count, arguments.data());
-    if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+    if (!initialize(argc, argv, 7, "0.01")) return 2;
     Report report;
     benchmark::RunSpecifiedBenchmarks(&report);
     return failures == 0 ? 0 : 1;

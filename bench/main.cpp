@@ -17,7 +17,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <sched.h>
 #include <string>
 #include <vector>
 
@@ -25,6 +24,7 @@
 #include "bench/engines.hpp"
 #include "bench/kernels.hpp"
 #include "bench/report.hpp"
+#include "bench/setup.hpp"
 #include "tests/support/reference.hpp"
 #include "vm/isa/codec.hpp"
 
@@ -89,20 +89,6 @@ void time_runs(benchmark::State& state, Runner& runner) {
     }
     std::vector<uint8_t> memory = fresh_memory();
     for (auto _ : state) benchmark::DoNotOptimize(runner.run(memory));
-}
-
-// The last CPU that the process may use: the first one serves more interrupts.
-void pin_to_one_cpu() {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
-    for (int cpu = CPU_SETSIZE - 1; cpu >= 0; --cpu) {
-        if (!CPU_ISSET(cpu, &allowed)) continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        sched_setaffinity(0, sizeof(one), &one);
-        return;
-    }
 }
 
 // Takes `--svg FILE` out of the arguments.
@@ -172,15 +158,7 @@ int run(int argc, char** argv) {
     std::printf("%zu kernels, %zu engines, %d failures\n", rows.size(), engines().size(), failures);
     if (only_check) return failures == 0 ? 0 : 1;
 
-    // Defaults first, so that the command line can change them.
-    std::string defaults[] = {"--benchmark_repetitions=7", "--benchmark_min_time=0.005",
-                              "--benchmark_enable_random_interleaving=true"};
-    std::vector<char*> arguments{argv[0]};
-    for (std::string& option : defaults) arguments.push_back(option.data());
-    arguments.insert(arguments.end(), argv + 1, argv + argc);
-    int count = static_cast<int>(arguments.size());
-    benchmark::Initialize(&count, arguments.data());
-    if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+    if (!initialize(argc, argv, 7, "0.005")) return 2;
     pin_to_one_cpu();
     std::vector<std::string> names;
     for (const Engine& engine : engines()) names.emplace_back(engine.name);

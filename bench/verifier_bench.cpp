@@ -15,10 +15,10 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <sched.h>
 
 #include <skep/object.hpp>
 
+#include "bench/setup.hpp"
 #include "bench/verifier_kernel.hpp"
 #include "bench/verifier_programs.hpp"
 #include "verifier/verifier.hpp"
@@ -216,20 +216,6 @@ void print_tables(const std::vector<Unit>& units) {
                 skep_only.processed == 0
                     ? 0
                     : skep_only.us * 1000 / static_cast<double>(skep_only.processed));
-}
-
-// The last CPU that the process may use: the first one serves more interrupts.
-void pin_to_one_cpu() {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
-    for (int cpu = CPU_SETSIZE - 1; cpu >= 0; --cpu) {
-        if (!CPU_ISSET(cpu, &allowed)) continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        sched_setaffinity(0, sizeof(one), &one);
-        return;
-    }
 }
 
 // Google Benchmark turns the repetitions; the tables are made of what each one measured.

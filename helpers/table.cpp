@@ -98,34 +98,6 @@ constexpr auto kFirstRow = [] {
     return rows;
 }();
 
-std::string_view object_name(ObjectKind kind) {
-    switch (kind) {
-        case ObjectKind::None: return "nothing";
-        case ObjectKind::Task: return "task_struct";
-        case ObjectKind::File: return "file";
-        case ObjectKind::Inode: return "inode";
-        case ObjectKind::Path: return "path";
-        case ObjectKind::Cgroup: return "cgroup";
-        case ObjectKind::SeqFile: return "seq_file";
-        case ObjectKind::Skb: return "sk_buff";
-        case ObjectKind::XdpBuff: return "xdp_buff";
-        case ObjectKind::LinuxBinprm: return "linux_binprm";
-        case ObjectKind::PtRegs: return "pt_regs";
-        case ObjectKind::Sock: return "sock";
-        case ObjectKind::SockCommon: return "sock_common";
-        case ObjectKind::Tcp6Sock: return "tcp6_sock";
-        case ObjectKind::TcpSock: return "tcp_sock";
-        case ObjectKind::TcpTimewaitSock: return "tcp_timewait_sock";
-        case ObjectKind::TcpRequestSock: return "tcp_request_sock";
-        case ObjectKind::Udp6Sock: return "udp6_sock";
-        case ObjectKind::UnixSock: return "unix_sock";
-        case ObjectKind::MptcpSock: return "mptcp_sock";
-        case ObjectKind::Socket: return "socket";
-        case ObjectKind::Kptr: return "the kptr's type";
-    }
-    return "";
-}
-
 std::string_view describe_ret(RetKind kind) {
     switch (kind) {
         case RetKind::Scalar: return "number";
@@ -218,6 +190,34 @@ bool helper_allowed(const Helper& helper, const ProgType& type, uint32_t attach_
     return true;
 }
 
+std::string_view object_name(ObjectKind kind) {
+    switch (kind) {
+        case ObjectKind::None: return "";
+        case ObjectKind::Task: return "task_struct";
+        case ObjectKind::File: return "file";
+        case ObjectKind::Inode: return "inode";
+        case ObjectKind::Path: return "path";
+        case ObjectKind::Cgroup: return "cgroup";
+        case ObjectKind::SeqFile: return "seq_file";
+        case ObjectKind::Skb: return "sk_buff";
+        case ObjectKind::XdpBuff: return "xdp_buff";
+        case ObjectKind::LinuxBinprm: return "linux_binprm";
+        case ObjectKind::PtRegs: return "pt_regs";
+        case ObjectKind::Sock: return "sock";
+        case ObjectKind::SockCommon: return "sock_common";
+        case ObjectKind::Tcp6Sock: return "tcp6_sock";
+        case ObjectKind::TcpSock: return "tcp_sock";
+        case ObjectKind::TcpTimewaitSock: return "tcp_timewait_sock";
+        case ObjectKind::TcpRequestSock: return "tcp_request_sock";
+        case ObjectKind::Udp6Sock: return "udp6_sock";
+        case ObjectKind::UnixSock: return "unix_sock";
+        case ObjectKind::MptcpSock: return "mptcp_sock";
+        case ObjectKind::Socket: return "socket";
+        case ObjectKind::Kptr: return "";
+    }
+    return "";
+}
+
 std::string describe(const ArgSpec& arg) {
     const std::string null = arg.has(arg_flag::kNullable) ? " or null" : "";
     switch (arg.kind) {
@@ -245,6 +245,7 @@ std::string describe(const ArgSpec& arg) {
         case ArgKind::Socket: return "a full socket" + null;
         case ArgKind::BtfSockCommon: return "a socket pointer" + null;
         case ArgKind::BtfObject:
+            if (arg.object == ObjectKind::Kptr) return "a pointer to the kptr's type" + null;
             return "a pointer to " + std::string(object_name(arg.object)) + null;
         case ArgKind::PercpuBtf: return "a per-CPU variable";
         case ArgKind::RingbufRecord: return "a reserved ring buffer record";

@@ -28,6 +28,9 @@ const Helper* find_helper(std::string_view name);
 // Whether Linux lets a program of this type and attach type call the helper.
 bool helper_allowed(const Helper& helper, const ProgType& type, uint32_t attach_type);
 
+// The kernel's struct, such as "task_struct"; empty for None and Kptr, which name none.
+std::string_view object_name(ObjectKind kind);
+
 // "bpf_map_lookup_elem(map, key) -> map value or null", for messages and `skep helpers`.
 std::string describe(const Helper& helper);
 // "a map", "memory of the map's key size": what an argument must be, for messages.

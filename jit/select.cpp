@@ -36,20 +36,6 @@ CondOp as_unsigned(CondOp op) {
         default: return op;
     }
 }
-// `b op a` for `a op b`.
-CondOp mirrored(CondOp op) {
-    switch (op) {
-        case CondOp::Gt: return CondOp::Lt;
-        case CondOp::Ge: return CondOp::Le;
-        case CondOp::Lt: return CondOp::Gt;
-        case CondOp::Le: return CondOp::Ge;
-        case CondOp::Sgt: return CondOp::Slt;
-        case CondOp::Sge: return CondOp::Sle;
-        case CondOp::Slt: return CondOp::Sgt;
-        case CondOp::Sle: return CondOp::Sge;
-        default: return op;
-    }
-}
 
 }  // namespace
 

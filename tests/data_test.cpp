@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "tests/support/harness.hpp"
+#include "tests/support/registered.hpp"
 
 namespace skep::test {
 namespace {
@@ -41,27 +42,6 @@ private:
     std::shared_ptr<LoadedFile> file_;
     size_t index_;
 };
-
-class UnreadableFile : public ::testing::Test {
-public:
-    explicit UnreadableFile(std::string message) : message_(std::move(message)) {}
-    void TestBody() override { FAIL() << message_; }
-
-private:
-    std::string message_;
-};
-
-// Letters, digits and single underscores, as filters on the command line want them.
-std::string test_name(std::string_view text) {
-    std::string name;
-    for (const char c : text) {
-        const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '/';
-        if (plain) name += c;
-        if (!plain && !name.ends_with('_')) name += '_';
-    }
-    while (name.ends_with('_')) name.pop_back();
-    return name;
-}
 
 void register_file(const fs::path& root, const fs::path& path) {
     auto relative = fs::relative(path, root);

@@ -20,6 +20,7 @@
 // Functions that return bool return false after reject(): the analysis ends there.
 #pragma once
 
+#include <cstdarg>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -498,6 +499,7 @@ private:
     // --- report.cpp
     bool reject(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
     bool unsupported(ErrorCode code, const char* format, ...) __attribute__((format(printf, 3, 4)));
+    void end(Verdict verdict, ErrorCode code, const char* format, va_list args);
     std::string name_of_cell(const Cell& cell) const;
     std::string print_cell(const Cell& cell) const;
     void log_line(const char* format, ...) __attribute__((format(printf, 2, 3)));

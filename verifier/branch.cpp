@@ -8,26 +8,10 @@
 
 #include "verifier/analyzer.hpp"
 #include "verifier/each_cell.hpp"
+#include "vm/isa/semantics.hpp"
 
 namespace skep::verifier {
 namespace {
-
-CondOp mirrored(CondOp op) {
-    switch (op) {
-        case CondOp::Gt: return CondOp::Lt;
-        case CondOp::Ge: return CondOp::Le;
-        case CondOp::Lt: return CondOp::Gt;
-        case CondOp::Le: return CondOp::Ge;
-        case CondOp::Sgt: return CondOp::Slt;
-        case CondOp::Sge: return CondOp::Sle;
-        case CondOp::Slt: return CondOp::Sgt;
-        case CondOp::Sle: return CondOp::Sge;
-        case CondOp::Eq:
-        case CondOp::Ne:
-        case CondOp::Set: return op;
-    }
-    return op;
-}
 
 // Any number whose low half is one of `s`.
 Scalar with_low_half_of(const Scalar& s) {

@@ -13,34 +13,6 @@
 namespace skep::verifier {
 namespace {
 
-std::string_view btf_name(ObjectKind kind) {
-    switch (kind) {
-        case ObjectKind::None: return "";
-        case ObjectKind::Task: return "task_struct";
-        case ObjectKind::File: return "file";
-        case ObjectKind::Inode: return "inode";
-        case ObjectKind::Path: return "path";
-        case ObjectKind::Cgroup: return "cgroup";
-        case ObjectKind::SeqFile: return "seq_file";
-        case ObjectKind::Skb: return "sk_buff";
-        case ObjectKind::XdpBuff: return "xdp_buff";
-        case ObjectKind::LinuxBinprm: return "linux_binprm";
-        case ObjectKind::PtRegs: return "pt_regs";
-        case ObjectKind::Sock: return "sock";
-        case ObjectKind::SockCommon: return "sock_common";
-        case ObjectKind::Tcp6Sock: return "tcp6_sock";
-        case ObjectKind::TcpSock: return "tcp_sock";
-        case ObjectKind::TcpTimewaitSock: return "tcp_timewait_sock";
-        case ObjectKind::TcpRequestSock: return "tcp_request_sock";
-        case ObjectKind::Udp6Sock: return "udp6_sock";
-        case ObjectKind::UnixSock: return "unix_sock";
-        case ObjectKind::MptcpSock: return "mptcp_sock";
-        case ObjectKind::Socket: return "socket";
-        case ObjectKind::Kptr: return "";
-    }
-    return "";
-}
-
 // Without BTF: whether one struct is the other, or a socket that starts with it.
 bool same_or_socket(std::string_view is, std::string_view wanted) {
     if (is == wanted) return true;
@@ -268,7 +240,7 @@ bool Analyzer::btf_argument(CallInfo& call, unsigned index) {
         return bad_argument(call, index, cell, "ptr_, trusted_ptr_, rcu_ptr_");
     if (!check_constant_offset(cell, reg, "ptr_", true)) return false;
     const bool any_sock = spec.kind == ArgKind::BtfSockCommon;
-    const std::string_view wanted = any_sock ? "sock_common" : btf_name(spec.object);
+    const std::string_view wanted = any_sock ? "sock_common" : object_name(spec.object);
     if (cell.type != CellType::Btf || wanted.empty()) return true;
     const ObjectDesc& desc = objects_[cell.object];
     if (desc.btf == nullptr) {
@@ -318,7 +290,7 @@ bool Analyzer::btf_result(CallInfo& call, Cell& r0) {
         r0 = kptr_result(call);
         return true;
     }
-    const std::string_view name = btf_name(proto.ret_object);
+    const std::string_view name = object_name(proto.ret_object);
     r0 = btf_object(name, flag::kTrusted);
     if (proto.ret == RetKind::BtfObjectOrNull) r0.flags |= flag::kMaybeNull;
     return true;

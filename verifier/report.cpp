@@ -1,6 +1,5 @@
 // Errors, names of things, and the log in the format of Linux's verifier.
 #include <algorithm>
-#include <cstdarg>
 #include <cstdio>
 
 #include "helpers/table.hpp"
@@ -32,29 +31,29 @@ std::string_view hint_of(ErrorCode code) {
 }  // namespace
 
 bool Analyzer::reject(ErrorCode code, const char* format, ...) {
-    if (failed_) return false;
     va_list args;
     va_start(args, format);
-    result_.error.message = format_text(format, args);
+    end(Verdict::Rejected, code, format, args);
     va_end(args);
-    failed_ = true;
-    result_.verdict = Verdict::Rejected;
-    result_.error.code = code;
-    fill_error();
     return false;
 }
 
 bool Analyzer::unsupported(ErrorCode code, const char* format, ...) {
-    if (failed_) return false;
     va_list args;
     va_start(args, format);
-    result_.error.message = format_text(format, args);
+    end(Verdict::Unsupported, code, format, args);
     va_end(args);
+    return false;
+}
+
+// The first failure is the one that is reported.
+void Analyzer::end(Verdict verdict, ErrorCode code, const char* format, va_list args) {
+    if (failed_) return;
     failed_ = true;
-    result_.verdict = Verdict::Unsupported;
+    result_.error.message = format_text(format, args);
+    result_.verdict = verdict;
     result_.error.code = code;
     fill_error();
-    return false;
 }
 
 void Analyzer::fill_error() {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <sstream>
 
+#include "tests/support/registered.hpp"
 #include "tests/verifier/kernel_verdict.hpp"
 #include "tests/verifier/verdict_case.hpp"
 #include "verifier/verifier.hpp"
@@ -110,26 +111,6 @@ private:
     TestCase test_;
 };
 
-class BrokenFile : public ::testing::Test {
-public:
-    explicit BrokenFile(std::string message) : message_(std::move(message)) {}
-    void TestBody() override { FAIL() << message_; }
-
-private:
-    std::string message_;
-};
-
-std::string test_name(std::string_view text) {
-    std::string name;
-    for (const char c : text) {
-        if (std::isalnum(static_cast<unsigned char>(c)) != 0)
-            name += c;
-        else if (!name.ends_with('_'))
-            name += '_';
-    }
-    return name;
-}
-
 void register_cases() {
     std::vector<fs::path> paths;
     const char* only = std::getenv("SKEP_CASES");
@@ -148,7 +129,7 @@ void register_cases() {
         if (!file) {
             testing::RegisterTest("Verdict", stem.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                                   [message = file.error().to_string()]() -> testing::Test* {
-                                      return new BrokenFile(message);
+                                      return new UnreadableFile(message);
                                   });
             continue;
         }

@@ -76,6 +76,24 @@ constexpr bool eval_cond(CondOp op, U d, U s) {
     return false;
 }
 
+// `s mirrored(op) d` holds exactly when `d op s` does.
+constexpr CondOp mirrored(CondOp op) {
+    switch (op) {
+        case CondOp::Gt: return CondOp::Lt;
+        case CondOp::Ge: return CondOp::Le;
+        case CondOp::Lt: return CondOp::Gt;
+        case CondOp::Le: return CondOp::Ge;
+        case CondOp::Sgt: return CondOp::Slt;
+        case CondOp::Sge: return CondOp::Sle;
+        case CondOp::Slt: return CondOp::Sgt;
+        case CondOp::Sle: return CondOp::Sge;
+        case CondOp::Eq:
+        case CondOp::Ne:
+        case CondOp::Set: return op;
+    }
+    return op;
+}
+
 // The condition that holds exactly when `op` does not. Set has none.
 constexpr CondOp negate(CondOp op) {
     switch (op) {
