@@ -13,6 +13,8 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
+#include <utility>
 
 #include "maps/create.hpp"
 #include "maps/hash_table.hpp"
@@ -86,9 +88,7 @@ public:
                                (def().flags & map_flags::kZeroSeed) != 0));
         base_ = value_pages_.data();
         set_values({base_, bytes, stride_});
-        lookup_ = !program_reads() ? &denied
-                  : percpu_        ? (lru_ ? &find_value<true, true> : &find_value<false, true>)
-                                   : (lru_ ? &find_value<true, false> : &find_value<false, false>);
+        lookup_ = program_reads() ? choose_find() : &denied;
         set_find(lookup_);
         return {};
     }
@@ -237,15 +237,41 @@ private:
 
     static std::byte* denied(Map*, const std::byte*, unsigned) noexcept { return nullptr; }
 
-    template <bool kLru, bool kPercpu>
+    template <class As, bool kLru, bool kPercpu>
     static std::byte* find_value(Map* map, const std::byte* key, unsigned cpu) noexcept {
         auto& self = *static_cast<HashMap*>(map);
-        const uint32_t node = self.table_.find(Key::load(key, self.table_.key_size()));
+        if (!self.table_.used()) return nullptr;
+        const uint32_t node = self.table_.template find<As>(As::load(key, self.table_.key_size()));
         if (node == kNone) return nullptr;
         if constexpr (kLru) self.touch(node);
         if constexpr (!kPercpu) return self.base_ + node * self.stride_;
         if (cpu >= self.cpus_) return nullptr;
         return self.value(node, cpu);
+    }
+
+    template <class As>
+    Find find_as() const noexcept {
+        if (percpu_) return lru_ ? &find_value<As, true, true> : &find_value<As, false, true>;
+        return lru_ ? &find_value<As, true, false> : &find_value<As, false, false>;
+    }
+    // One of the sizes kFirst + kOffsets, or any other.
+    template <uint32_t kFirst, uint32_t... kOffsets>
+    Find find_of_size(std::integer_sequence<uint32_t, kOffsets...>) const noexcept {
+        Find found = nullptr;
+        ((def().key_size == kFirst + kOffsets && (found = find_as<FixedKey<kFirst + kOffsets>>())),
+         ...);
+        return found != nullptr ? found : find_as<Key>();
+    }
+    Find choose_find() const noexcept {
+        using All = std::make_integer_sequence<uint32_t, 8>;
+        if constexpr (std::is_same_v<Key, ShortKey<1>>) return find_of_size<1>(All{});
+        if constexpr (std::is_same_v<Key, ShortKey<2>>) return find_of_size<9>(All{});
+        if constexpr (std::is_same_v<Key, BytesKey>) {
+            // Addresses, flows of IPv4 and IPv6, with their padding, and names of tasks.
+            return find_of_size<0>(
+                std::integer_sequence<uint32_t, 20, 24, 28, 32, 36, 38, 40, 44, 48>{});
+        }
+        return find_as<Key>();
     }
 
     // A store only when it changes something keeps the line shared.
@@ -257,8 +283,8 @@ private:
 
     template <class Use>
     long with_key(const std::byte* key, Use use) noexcept {
-        if constexpr (Key::kSize != 0) {
-            return use(Key::load(key, Key::kSize));
+        if constexpr (Key::kCopied) {
+            return use(Key::load(key, table_.key_size()));
         } else {
             const KeyCopy copy(key, table_.key_size());
             return copy.get() != nullptr ? use(copy.get()) : -ENOMEM;
@@ -511,10 +537,10 @@ Result<std::shared_ptr<Map>> make_with(MapDef def) {
 }  // namespace
 
 Result<std::shared_ptr<Map>> make_hash(MapDef def) {
-    switch (def.key_size) {
-        case 4: return make_with<WordKey<uint32_t>>(std::move(def));
-        case 8: return make_with<WordKey<uint64_t>>(std::move(def));
-        case 16: return make_with<PairKey>(std::move(def));
+    if (def.key_size == 4) return make_with<WordKey>(std::move(def));
+    switch (key_words(def.key_size)) {
+        case 1: return make_with<ShortKey<1>>(std::move(def));
+        case 2: return make_with<ShortKey<2>>(std::move(def));
         default: return make_with<BytesKey>(std::move(def));
     }
 }

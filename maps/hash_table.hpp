@@ -49,7 +49,6 @@ public:
 
     Result<void> init(uint32_t key_size, uint32_t entries, uint32_t nodes, bool zero_seed) {
         key_size_ = key_size;
-        key_stride_ = Key::stride(key_size);
         if (!zero_seed) {
             os::random_bytes(std::as_writable_bytes(std::span(&secret_, 1)));
             secret_.b |= 1;  // never a zero factor
@@ -57,9 +56,10 @@ public:
         const uint64_t buckets = std::bit_ceil(std::max<uint64_t>(1, entries / 4));
         mask_ = buckets - 1;
         SKEP_TRY(bucket_pages_, os::Pages::allocate(buckets * sizeof(Bucket)));
-        SKEP_TRY(key_pages_, os::Pages::allocate(nodes * key_stride_));
+        SKEP_TRY(key_pages_, os::Pages::allocate(nodes * Key::stride(key_size)));
         SKEP_TRY(next_pages_, os::Pages::allocate(uint64_t{nodes} * sizeof(uint32_t)));
         buckets_ = reinterpret_cast<Bucket*>(bucket_pages_.data());
+        keys_ = key_pages_.data();
         return {};
     }
 
@@ -69,35 +69,40 @@ public:
     }
     uint64_t bucket_count() const noexcept { return mask_ + 1; }
     Bucket& bucket(uint64_t index) const noexcept { return buckets_[index & mask_]; }
-    uint64_t hash(Held key) const noexcept { return Key::hash(key, key_size_, secret_); }
+    uint64_t hash(const Held& key) const noexcept { return Key::hash(key, key_size_, secret_); }
     const std::byte* key(uint32_t node) const noexcept {
-        return key_pages_.data() + node * key_stride_;
+        return keys_ + node * Key::stride(key_size_);
     }
-    void store_key(uint32_t node, Held key) noexcept {
-        Key::store(key, key_pages_.data() + node * key_stride_, key_size_);
+    void store_key(uint32_t node, const Held& key) noexcept {
+        Key::store(key, keys_ + node * Key::stride(key_size_), key_size_);
     }
 
-    // Without a lock, inside a read section.
-    uint32_t find(Held key) const noexcept {
-        const uint64_t h = hash(key);
+    // False: there never was an element.
+    bool used() const noexcept { return used_.load(std::memory_order_relaxed); }
+
+    // Without a lock, inside a read section. `As`: Key, or a policy that stores and hashes alike.
+    template <class As = Key>
+    [[gnu::always_inline]] uint32_t find(const typename As::Held& key) const noexcept {
+        const uint64_t h = As::hash(key, key_size_, secret_);
         const Bucket& b = bucket(h);
+        const auto is_it = [&](uint32_t node) {
+            return As::equal(key, keys_ + node * As::stride(key_size_), key_size_);
+        };
         uint64_t hits = match(b.tags.load(std::memory_order_acquire), h);
         for (; hits != 0; hits &= hits - 1) {
             const unsigned i = static_cast<unsigned>(std::countr_zero(hits)) / 8;
             const uint32_t node = b.nodes[i].load(std::memory_order_acquire);
-            if (Key::equal(key, this->key(node), key_size_)) return node;
+            if (is_it(node)) return node;
         }
-        uint32_t more = b.more.load(std::memory_order_acquire);
-        while (more != 0) [[unlikely]] {
-            if (Key::equal(key, this->key(more - 1), key_size_)) return more - 1;
-            more = next(more - 1).load(std::memory_order_acquire);
-        }
-        return kNone;
+        const uint32_t more = b.more.load(std::memory_order_acquire);
+        if (more == 0) [[likely]]
+            return kNone;
+        return find_in_list<As>(more, key);
     }
 
     // The rest needs the bucket's lock.
 
-    Place find_locked(const Bucket& b, uint64_t h, Held key) const noexcept {
+    Place find_locked(const Bucket& b, uint64_t h, const Held& key) const noexcept {
         return find_if(b, match(b.tags.load(std::memory_order_relaxed), h),
                        [&](uint32_t node) { return Key::equal(key, this->key(node), key_size_); });
     }
@@ -108,6 +113,8 @@ public:
 
     // `node` has its key and value.
     void link(Bucket& b, uint64_t h, uint32_t node) noexcept {
+        if (!used()) [[unlikely]]
+            used_.store(true, std::memory_order_relaxed);
         const uint64_t tags = b.tags.load(std::memory_order_relaxed);
         const uint64_t holes = ~tags & kHighs;
         if (holes == 0) [[unlikely]] {
@@ -182,6 +189,15 @@ private:
         return (x - kOnes) & ~x & kHighs;
     }
 
+    template <class As>
+    [[gnu::noinline]] uint32_t find_in_list(uint32_t more, typename As::Held key) const noexcept {
+        for (; more != 0; more = next(more - 1).load(std::memory_order_acquire)) {
+            if (As::equal(key, keys_ + (more - 1) * As::stride(key_size_), key_size_))
+                return more - 1;
+        }
+        return kNone;
+    }
+
     template <class Wanted>
     Place find_if(const Bucket& b, uint64_t hits, Wanted wanted) const noexcept {
         for (; hits != 0; hits &= hits - 1) {
@@ -206,10 +222,13 @@ private:
         return place.previous == kNone ? b.more : next(place.previous);
     }
 
-    Bucket* buckets_ = nullptr;
-    uint64_t mask_ = 0;
+    // What a lookup needs, together. Changed once after init(): a table that never had an element
+    // is not worth a hash.
+    std::atomic<bool> used_{false};
     uint32_t key_size_ = 0;
-    uint64_t key_stride_ = 0;
+    Bucket* buckets_ = nullptr;
+    std::byte* keys_ = nullptr;
+    uint64_t mask_ = 0;
     HashSecret secret_;
     os::Pages bucket_pages_;
     os::Pages key_pages_;

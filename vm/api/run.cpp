@@ -1,4 +1,5 @@
 // Running a loaded program: context checks, CPU slot, run area, result.
+#include <algorithm>
 #include <cstring>
 
 #include "vm/api/vm_state.hpp"
@@ -60,33 +61,56 @@ RunResult run_bare(const ProgramBody& body, void* ctx) noexcept {
     return {.r0 = body.code->direct_entry()(r1, r2, 0, 0, 0, nullptr), .program = body.number};
 }
 
+// The run area of this thread for one more run, or why there is none.
+RunArea* area_for(VmState& state, TrapCode& why) noexcept {
+    sync::ThreadSlot& thread = sync::thread_slot;
+    if (thread.slot == nullptr && !sync::acquire_slot(thread)) [[unlikely]] {
+        why = TrapCode::NoSlot;
+        return nullptr;
+    }
+    if (thread.runs >= kMaxRunDepth) [[unlikely]] {
+        why = TrapCode::NestedRuns;
+        return nullptr;
+    }
+    RunArea* area = state.area(thread.index, thread.runs);
+    if (area == nullptr) why = TrapCode::OutOfMemory;
+    return area;
+}
+
+// Inside of an OpenRun. Fills the result where it is: a copy would read as a whole what was just
+// written in parts.
+inline void run_in(RunArea& area, const ProgramBody& body, void* ctx, PacketBuffer* packet,
+                   const Code* code, RunResult& result) noexcept {
+    const uint64_t r0 = run_program(area, {.image = body.image,
+                                           .code = code,
+                                           .ctx = ctx,
+                                           .packet = packet,
+                                           .fuel = body.fuel,
+                                           .world = body.world.get()});
+    result.r0 = r0;
+    if (area.trap == TrapCode::None) [[likely]] {
+        result.trap = TrapCode::None;
+        result.slot = 0;
+        result.program = body.number;
+        return;
+    }
+    result.trap = area.trap;
+    result.slot = area.trap_slot;
+    result.program = area.trap_image->program_id;
+}
+
 // Everything but what must be looked at before any run.
 [[gnu::noinline]] RunResult run_in_area(VmState& state, const ProgramBody& body, void* ctx,
                                         PacketBuffer* packet, RedirectTarget* redirect,
                                         const Code* code) noexcept {
-    sync::ThreadSlot& thread = sync::thread_slot;
-    if (thread.slot == nullptr && !sync::acquire_slot(thread)) [[unlikely]]
-        return trapped(body, TrapCode::NoSlot);
-    if (thread.runs >= kMaxRunDepth) [[unlikely]]
-        return trapped(body, TrapCode::NestedRuns);
-    RunArea* area = state.area(thread.index, thread.runs);
+    TrapCode why = TrapCode::None;
+    RunArea* const area = area_for(state, why);
     if (area == nullptr) [[unlikely]]
-        return trapped(body, TrapCode::OutOfMemory);
-    const OpenRun open(thread, body.image->reclaims);
+        return trapped(body, why);
+    const OpenRun open(sync::thread_slot, body.image->reclaims);
     area->interrupt = &body.interrupted;
     RunResult result;
-    result.r0 = run_program(*area, {.image = body.image,
-                                    .code = code,
-                                    .ctx = ctx,
-                                    .packet = packet,
-                                    .fuel = body.fuel,
-                                    .world = body.world.get()});
-    result.program = body.number;
-    if (area->trap != TrapCode::None) [[unlikely]] {
-        result.trap = area->trap;
-        result.slot = area->trap_slot;
-        result.program = area->trap_image->program_id;
-    }
+    run_in(*area, body, ctx, packet, code, result);
     if (redirect != nullptr) hand_out_redirect(state, *area, *redirect);
     return result;
 }
@@ -110,6 +134,48 @@ RunResult LoadedProgram::run(XdpContext& context, RedirectTarget* redirect) cons
     if (impl_->body->context != ContextKind::Xdp)
         return trapped(*impl_->body, TrapCode::BadArgument);
     return run_body(*impl_->state, *impl_->body, &context, &context.packet, redirect);
+}
+
+namespace {
+
+// One read section's worth of runs.
+void run_burst(VmState& state, const ProgramBody& body, std::span<XdpContext> contexts,
+               RunResult* results) noexcept {
+    TrapCode why = TrapCode::None;
+    RunArea* const area = area_for(state, why);
+    if (area == nullptr) [[unlikely]] {
+        std::fill_n(results, contexts.size(), trapped(body, why));
+        return;
+    }
+    const OpenRun open(sync::thread_slot, body.image->reclaims);
+    area->interrupt = &body.interrupted;
+    const Code* const code = body.code;
+    for (XdpContext& context : contexts) {
+        RunResult& result = *results++;
+        if (!well_formed(context.packet)) [[unlikely]]
+            result = trapped(body, TrapCode::BadArgument);
+        else if (body.interrupted.load(std::memory_order_relaxed) != 0) [[unlikely]]
+            result = trapped(body, TrapCode::Interrupted);
+        else
+            run_in(*area, body, &context, &context.packet, code, result);
+    }
+}
+
+}  // namespace
+
+void LoadedProgram::run(std::span<XdpContext> contexts,
+                        std::span<RunResult> results) const noexcept {
+    constexpr size_t kSection = 64;  // runs, after which other threads may reuse what they deleted
+    const size_t count = std::min(contexts.size(), results.size());
+    const bool fits = impl_ != nullptr && impl_->body->context == ContextKind::Xdp;
+    if (!fits || impl_->body->code->is_bare()) {
+        for (size_t i = 0; i < count; ++i) results[i] = run(contexts[i]);
+        return;
+    }
+    for (size_t i = 0; i < count; i += kSection) {
+        const size_t some = std::min(kSection, count - i);
+        run_burst(*impl_->state, *impl_->body, contexts.subspan(i, some), results.data() + i);
+    }
 }
 
 RunResult LoadedProgram::run(SkbContext& context, RedirectTarget* redirect) const noexcept {

@@ -29,15 +29,11 @@ VmState::~VmState() {
     for (size_t i = 0; i < size_t{slots_} * kMaxRunDepth; ++i) delete areas_[i].load();
 }
 
-RunArea* VmState::area(unsigned slot, unsigned depth) noexcept {
+RunArea* VmState::make_area(unsigned slot, unsigned depth) noexcept {
     std::atomic<RunArea*>& entry = areas_[size_t{slot} * kMaxRunDepth + depth];
-    // Only the thread that holds the slot comes here; the slot's hand-over orders earlier stores.
-    RunArea* area = entry.load(std::memory_order_acquire);
-    if (area != nullptr) [[likely]]
-        return area;
     auto made = RunArea::create();
     if (!made) return nullptr;
-    area = made->release();
+    RunArea* area = made->release();
     area->services = &options.services;
     area->user = options.user;
     area->cpu = slot;

@@ -62,7 +62,13 @@ struct VmState {
 
     // The run area of a CPU slot at a nesting depth (from 0), made on its first use; null when
     // there is no memory for it. Called by the thread that holds the slot.
-    RunArea* area(unsigned slot, unsigned depth) noexcept;
+    RunArea* area(unsigned slot, unsigned depth) noexcept {
+        // Only the thread that holds the slot comes here; its hand-over orders earlier stores.
+        RunArea* area = areas_[size_t{slot} * kMaxRunDepth + depth].load(std::memory_order_acquire);
+        if (area != nullptr) [[likely]]
+            return area;
+        return make_area(slot, depth);
+    }
     std::shared_ptr<Map> map_handle(const Map* map) const;
     const Helper* host_helper(uint32_t id) const;
     const Helper* host_kfunc(std::string_view name) const;
@@ -99,6 +105,8 @@ struct VmState {
     std::shared_ptr<const KernelWorld> world_of(const std::shared_ptr<const Btf>& types);
 
 private:
+    RunArea* make_area(unsigned slot, unsigned depth) noexcept;
+
     bool types_asked_ = false;
     std::shared_ptr<const Btf> system_types_;
     std::vector<std::shared_ptr<const KernelWorld>> worlds_;

@@ -147,9 +147,12 @@ private:
             entry.subprogram = i;
             image_->functions.push_back(entry);
             FrameInfo frame = frame_of(*program_, subprogram);
-            if (form_ == Form::Unchecked && known_ && i < facts_->subprograms.size() &&
-                !facts_->subprograms[i].reads_uninitialised)
-                frame.zero = false;
+            if (form_ == Form::Unchecked && known_ && i < facts_->subprograms.size()) {
+                // Every access is proven to lie in what the analysis saw used.
+                const SubprogramFact& fact = facts_->subprograms[i];
+                frame.bytes = std::min(frame.bytes, (fact.stack_bytes + 15u) & ~15u);
+                frame.zero = frame.bytes != 0 && fact.reads_uninitialised;
+            }
             image_->frames.push_back(frame);
         }
     }

@@ -81,6 +81,7 @@ void RunArea::set_object_region() noexcept {
 
 void RunArea::bind(const Image& new_image) noexcept {
     bound_id = new_image.program_id;
+    if (!new_image.frames.empty()) first_frame = new_image.frames[0];
     image = &new_image;
     maps = new_image.map_pointers;
     layout = new_image.program->type->ctx;
@@ -144,12 +145,12 @@ CallResult finish_tail_calls(HelperEnv& env) noexcept {
 namespace {
 
 // r1 and r2 at entry; in a sandbox the context's region too.
-void set_context(RunArea& area, const RunStart& start) noexcept {
+void set_context(RunArea& area, const Image& image) noexcept {
     area.entry_r2 = 0;
-    if (!start.image->raw) {
-        area.entry_r1 = reinterpret_cast<uintptr_t>(start.ctx);
+    if (!image.raw) {
+        area.entry_r1 = reinterpret_cast<uintptr_t>(area.ctx);
     } else {
-        const auto* bytes = static_cast<const BytesContext*>(start.ctx);
+        const auto* bytes = static_cast<const BytesContext*>(area.ctx);
         if (bytes == nullptr || bytes->data == nullptr || bytes->size == 0) {
             area.entry_r1 = 0;
             if (area.sandbox) {
@@ -163,7 +164,7 @@ void set_context(RunArea& area, const RunStart& start) noexcept {
     }
     if (!area.sandbox) return;
     Region& region = area.table[region::kContext];
-    if (start.image->raw) {
+    if (image.raw) {
         region = {.base = reinterpret_cast<std::byte*>(area.entry_r1),
                   .lo = 0,
                   .kind = static_cast<uint32_t>(RegionKind::Memory),
@@ -194,43 +195,10 @@ void set_regions(RunArea& area) noexcept {
     area.packet_changed();
 }
 
-// The frame of the program itself, in an area that has no other.
-void open_first_frame(RunArea& area, const FrameInfo& frame) noexcept {
-    std::byte* const top = area.stack + kStackSize;
-    area.frame_bottom = top - frame.bytes;
-    area.depth = area.nesting = 1;
-    if (frame.zero && frame.bytes != 0) std::memset(area.frame_bottom, 0, frame.bytes);
-    area.stack_host = area.stack_top = reinterpret_cast<uintptr_t>(top);
-    if (!area.sandbox) return;
-    area.set_stack_region();
-    area.stack_top = guest_address(region::kStack, kStackBase + kStackSize);
-    area.stack_delta = area.stack_top - area.stack_host;
-}
-
 void close_first_frame(RunArea& area) noexcept {
     area.depth = area.nesting = 0;
     area.stack_top = 0;
     area.close_frame(area.stack + kStackSize);
-}
-
-uint64_t run_directly(RunArea& area, const RunStart& start, Code::Entry entry) noexcept {
-    open_first_frame(area, start.image->frames[0]);
-    const uint64_t r0 = entry(area.entry_r1, area.entry_r2, 0, 0, 0, &area);
-    if (area.trap != TrapCode::None) [[unlikely]] {
-        area.trapped_at(*start.image, area.native_slot);
-        return 0;
-    }
-    if (area.tail_target == nullptr) [[likely]]
-        return r0;
-    close_first_frame(area);
-    return finish_tail_calls(area).r0;
-}
-
-uint64_t run_by_code(RunArea& area, const RunStart& start) noexcept {
-    const uint64_t args[5] = {area.entry_r1, area.entry_r2};
-    const CallResult result = start.code->enter(area, 0, args);
-    if (area.tail_target != nullptr) return finish_tail_calls(area).r0;
-    return result.r0;
 }
 
 // The trap is where it happened; what happened outside of any instruction is the first one's.
@@ -263,38 +231,41 @@ uint64_t run_by_code(RunArea& area, const RunStart& start) noexcept {
 
 }  // namespace
 
-uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
-    const uint64_t quantum = std::min(start.fuel, kFuelQuantum);
-    area.fuel = static_cast<int64_t>(quantum);
-    area.fuel_reserve = start.fuel - quantum;
-    area.may_goto_left = kMayGotoMax;
-    area.ctx = start.ctx;
-    area.packet = start.packet;
-    area.stack_top = 0;
-    area.tail_target = nullptr;
-    area.redirect = {};
-    area.retval = 0;
-    area.tail_calls = area.depth = area.ledger_count = area.scratch_used = 0;
-    area.open_frames = area.nesting = area.object_count = 0;
-    area.world = start.world;
-    area.world_filled = false;
-    area.trap = TrapCode::None;
-    // Left so by all runs that do not trap.
-    if (area.trap_slot != kNoTrapSlot) area.trap_slot = kNoTrapSlot;
-    area.frame_bottom = area.stack + kStackSize;
-    if (!area.is_bound(*start.image)) area.bind(*start.image);
-    set_context(area, start);
+void run_detail::set_up_memory(RunArea& area, const Image& image) noexcept {
+    set_context(area, image);
     if (area.sandbox) set_regions(area);
+}
 
-    const Code::Entry entry = start.code->direct_entry();
-    const uint64_t r0 =
-        entry != nullptr ? run_directly(area, start, entry) : run_by_code(area, start);
+void run_detail::set_first_stack_region(RunArea& area) noexcept {
+    area.set_stack_region();
+    area.stack_top = guest_address(region::kStack, kStackBase + kStackSize);
+    area.stack_delta = area.stack_top - area.stack_host;
+}
+
+uint64_t run_detail::run_by_code(RunArea& area, const Image& image, const Code& code) noexcept {
+    const uint64_t args[5] = {area.entry_r1, area.entry_r2};
+    const CallResult result = code.enter(area, 0, args);
+    const uint64_t r0 = area.tail_target != nullptr ? finish_tail_calls(area).r0 : result.r0;
+    return end(area, image, r0);
+}
+
+uint64_t run_detail::end_directly(RunArea& area, const Image& image, uint64_t r0) noexcept {
+    if (area.trap != TrapCode::None) {
+        area.trapped_at(image, area.native_slot);
+    } else if (area.tail_target != nullptr) {
+        close_first_frame(area);
+        r0 = finish_tail_calls(area).r0;
+    }
+    return end(area, image, r0);
+}
+
+uint64_t run_detail::end(RunArea& area, const Image& image, uint64_t r0) noexcept {
     if (area.ledger_count != 0) area.release_all();
     if (area.trap == TrapCode::None) [[likely]]
         return r0;
     uint64_t caught = 0;
-    if (area.trap == TrapCode::Thrown) caught = catch_exception(area, *start.image);
-    return area.trap == TrapCode::None ? caught : settle_trap(area, *start.image);
+    if (area.trap == TrapCode::Thrown) caught = catch_exception(area, image);
+    return area.trap == TrapCode::None ? caught : settle_trap(area, image);
 }
 
 }  // namespace skep

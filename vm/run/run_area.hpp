@@ -4,11 +4,14 @@
 // A run uses the area of its slot, which its thread holds, so nothing in it is shared.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "helpers/env.hpp"
+#include "maps/relaxed_copy.hpp"
 #include "vm/base/os.hpp"
 #include "vm/isa/insn.hpp"
 #include "vm/run/image.hpp"
@@ -44,6 +47,7 @@ struct RunArea : HelperEnv {
     const Image* trap_image = nullptr;    // the program that trapped
     uint32_t regions_of = 0;              // program whose maps the region table holds, 0 = none
     uint32_t bound_id = 0;                // program that bind() was last called for, 0 = none
+    FrameInfo first_frame;                // of that program
     Frame frames[kMaxOpenFrames];
     os::Pages stack_pages;
     std::array<Region, region::kFirstMap + kMaxRunMaps> table;
@@ -97,11 +101,6 @@ struct RunStart {
     const KernelWorld* world = nullptr;
 };
 
-// Runs until the program and everything that it tail-called has ended, and returns r0. The caller
-// sets the area's services, interrupt, user and cpu. Leaves trap, trap_slot and trap_image in the
-// area; everything else that the run held is released.
-uint64_t run_program(RunArea& area, const RunStart& start) noexcept;
-
 // Finishes a tail call that the engine left in env.tail_target, and those that follow it, in place
 // of the current frame. For tail calls out of subprograms: the result is the subprogram's.
 CallResult finish_tail_calls(HelperEnv& env) noexcept;
@@ -121,5 +120,76 @@ private:
     std::byte* bottom_;
     uint64_t stack_top_;
 };
+
+// What run_program() leaves to the library: contexts and regions of a sandbox and of type raw, the
+// interpreter, and every end of a run but a plain one.
+namespace run_detail {
+void set_up_memory(RunArea& area, const Image& image) noexcept;
+void set_first_stack_region(RunArea& area) noexcept;
+uint64_t run_by_code(RunArea& area, const Image& image, const Code& code) noexcept;
+uint64_t end_directly(RunArea& area, const Image& image, uint64_t r0) noexcept;
+uint64_t end(RunArea& area, const Image& image, uint64_t r0) noexcept;
+
+inline void reset(RunArea& area, const RunStart& start) noexcept {
+    const uint64_t quantum = std::min(start.fuel, kFuelQuantum);
+    area.fuel = static_cast<int64_t>(quantum);
+    area.fuel_reserve = start.fuel - quantum;
+    area.may_goto_left = kMayGotoMax;
+    area.ctx = start.ctx;
+    area.packet = start.packet;
+    area.stack_top = 0;
+    area.tail_target = nullptr;
+    area.redirect = {};
+    area.retval = 0;
+    area.tail_calls = area.depth = area.ledger_count = area.scratch_used = 0;
+    area.open_frames = area.nesting = area.object_count = 0;
+    area.world = start.world;
+    area.world_filled = false;
+    area.trap = TrapCode::None;
+    // Left so by all runs that do not trap.
+    if (area.trap_slot != kNoTrapSlot) area.trap_slot = kNoTrapSlot;
+    area.frame_bottom = area.stack + kStackSize;
+}
+
+// The frame of the program itself, in an area that has no other.
+inline void open_first_frame(RunArea& area) noexcept {
+    constexpr uint32_t kFew = 256;  // bytes, for which a call of memset() is not worth it
+    const FrameInfo frame = area.first_frame;
+    std::byte* const top = area.stack + kStackSize;
+    area.frame_bottom = top - frame.bytes;
+    area.depth = area.nesting = 1;
+    if (frame.zero) {
+        if (frame.bytes <= kFew) [[likely]]
+            relaxed_zero(area.frame_bottom, frame.bytes);
+        else
+            std::memset(area.frame_bottom, 0, frame.bytes);
+    }
+    area.stack_host = area.stack_top = reinterpret_cast<uintptr_t>(top);
+    if (area.sandbox) set_first_stack_region(area);
+}
+}  // namespace run_detail
+
+// Runs until the program and everything that it tail-called has ended, and returns r0. The caller
+// sets the area's services, interrupt, user and cpu. Leaves trap, trap_slot and trap_image in the
+// area; everything else that the run held is released. Here, so that a run is no call deeper than
+// it must be.
+inline uint64_t run_program(RunArea& area, const RunStart& start) noexcept {
+    const Image& image = *start.image;
+    run_detail::reset(area, start);
+    if (!area.is_bound(image)) [[unlikely]]
+        area.bind(image);
+    area.entry_r1 = reinterpret_cast<uintptr_t>(start.ctx);
+    area.entry_r2 = 0;
+    if (area.sandbox || image.raw) run_detail::set_up_memory(area, image);
+
+    const Code::Entry entry = start.code->direct_entry();
+    if (entry == nullptr) return run_detail::run_by_code(area, image, *start.code);
+    run_detail::open_first_frame(area);
+    const uint64_t r0 = entry(area.entry_r1, area.entry_r2, 0, 0, 0, &area);
+    if (area.trap == TrapCode::None && area.tail_target == nullptr && area.ledger_count == 0)
+        [[likely]]
+        return r0;
+    return run_detail::end_directly(area, image, r0);
+}
 
 }  // namespace skep

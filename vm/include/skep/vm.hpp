@@ -124,6 +124,11 @@ public:
     RunResult run(XdpContext& context, RedirectTarget* redirect = nullptr) const noexcept;
     RunResult run(SkbContext& context, RedirectTarget* redirect = nullptr) const noexcept;
     RunResult run(BytesContext& context) const noexcept;
+    // One run for each context, in order, with the result of the n-th in results[n]; as many as the
+    // shorter span has. For packets that come in bursts: what a run costs besides the program is
+    // paid once for up to 64 of them. Elements that other threads delete from maps meanwhile are
+    // reused after those.
+    void run(std::span<XdpContext> contexts, std::span<RunResult> results) const noexcept;
     // Contexts of the other types: the host struct that the type's layout names.
     RunResult run_context(void* context, uint64_t size) const noexcept;
 
