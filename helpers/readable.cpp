@@ -104,6 +104,15 @@ std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address
 bool is_map_object(uint64_t address) noexcept { return address >> 32 == region::kMapHandle; }
 
 bool store_kernel_object(HelperEnv& env, uint64_t address, uint64_t value, unsigned size) noexcept {
+    // An object that runs share; a sandbox reaches these as memory of its own.
+    if (env.heap != nullptr && !env.sandbox) {
+        const uint64_t at = address - reinterpret_cast<uintptr_t>(env.heap->base());
+        const uint64_t bytes = env.heap->bytes();
+        if (at < bytes && size <= bytes - at) {
+            std::memcpy(reinterpret_cast<void*>(address), &value, size);
+            return true;
+        }
+    }
     if (env.world == nullptr || !env.world->contains(address, size) || !env.enter_world())
         return false;
     std::memcpy(env.world_block + (address - KernelWorld::kBase), &value, size);

@@ -20,8 +20,8 @@ std::span<const std::byte> readable_bytes(const HelperEnv& env, uint64_t address
 // Maps of the run are objects too, with what struct bpf_map says of them.
 uint64_t load_kernel_object(const HelperEnv& env, uint64_t address, unsigned size) noexcept;
 
-// A store through a typed kernel pointer, to the run's own copy of the synthetic objects; nothing
-// else may be written so. False: there is no such object.
+// A store through a typed kernel pointer, to an object of the heap or the run's own copy of the
+// synthetic ones; nothing else may be written so. False: there is no such object.
 bool store_kernel_object(HelperEnv& env, uint64_t address, uint64_t value, unsigned size) noexcept;
 // Whether a pointer is to a map, as sandboxed programs name them.
 bool is_map_object(uint64_t address) noexcept;

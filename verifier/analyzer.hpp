@@ -490,7 +490,8 @@ private:
     OpsMember struct_ops_member() const;
     bool check_struct_ops();
     Cell struct_ops_argument(uint32_t index, const BtfType& target);
-    bool struct_ops_writes(const ObjectDesc& desc, uint64_t off, unsigned size) const;
+    // Whether a program of this type may write [off, off + size) of an object of the kernel's.
+    bool may_write_kernel_object(const ObjectDesc& desc, uint64_t off, unsigned size) const;
 
     // --- arena.cpp
     bool check_arena(const MapDef& map);

@@ -163,9 +163,9 @@ bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned 
     const bool own =
         (cell.flags & flag::kAlloc) != 0 ||
         (num(cell).is_const() && int64_t{cell.off} + off >= 0 &&
-         struct_ops_writes(objects_[cell.object],
-                           static_cast<uint64_t>(int64_t{cell.off} + off) + num(cell).value(),
-                           size));
+         may_write_kernel_object(objects_[cell.object],
+                                 static_cast<uint64_t>(int64_t{cell.off} + off) + num(cell).value(),
+                                 size));
     if (store && !own)
         return reject(ErrorCode::ReadOnlyMemory,
                       "only read is supported: R%u points to a kernel object", reg);

@@ -373,6 +373,7 @@ SEC("xdp") int run_connections(struct xdp_md* x) {
     ct = bpf_ct_insert_entry(made);
     if (!ct) return __LINE__;
     unsigned long status = ct->status;
+    ct->mark = 77;
     bpf_ct_release(ct);
     CHECK(status == 12);
     back.saddr = tuple.daddr;
@@ -381,8 +382,10 @@ SEC("xdp") int run_connections(struct xdp_md* x) {
     back.dport = tuple.sport;
     ct = bpf_xdp_ct_lookup(x, &back, 12, &opts, sizeof opts);
     if (!ct) return __LINE__;
+    unsigned int mark = ct->mark;
     bpf_ct_change_timeout(ct, 0);
     bpf_ct_release(ct);
+    CHECK(mark == 77);
     CHECK(opts.dir == 1);
     ct = bpf_xdp_ct_lookup(x, &tuple, 12, &opts, sizeof opts);
     if (ct) {

@@ -392,3 +392,39 @@ WORK(ok_work_again, work_again)
 SEC("xdp") int ok_weak_and_missing(void* x) {
     return bpf_no_such_function ? bpf_no_such_function(1) : 2;
 }
+
+// Of a connection, programs on packets write the mark and nothing else.
+struct nf_conn {
+    u32 timeout, mark;
+    unsigned long status;
+} CORE;
+struct nf_conn___init {
+    u32 timeout, mark;
+} CORE;
+struct bpf_ct_opts {
+    int netns_id, error;
+    u8 l4proto, dir, reserved[2];
+};
+struct bpf_sock_tuple {
+    u32 saddr, daddr;
+    u16 sport, dport;
+};
+extern struct nf_conn* bpf_xdp_ct_lookup(struct xdp_md* x, struct bpf_sock_tuple* tuple, u32 tuple_size,
+                                         struct bpf_ct_opts* opts, u32 opts_size) KSYM;
+extern void bpf_ct_release(struct nf_conn* ct) KSYM;
+
+#define CONNECTION(name, action)                                                   \
+    SEC("xdp") int name(struct xdp_md* ctx) {                                      \
+        struct bpf_sock_tuple tuple = {1, 2, 3, 4};                                \
+        struct bpf_ct_opts opts = {-1, 0, 6, 0, {0, 0}};                           \
+        struct nf_conn* ct = bpf_xdp_ct_lookup(ctx, &tuple, 12, &opts, sizeof opts); \
+        if (ct) {                                                                  \
+            action;                                                                \
+            bpf_ct_release(ct);                                                    \
+        }                                                                          \
+        return 2;                                                                  \
+    }
+CONNECTION(ok_writes_the_mark, ct->mark = 7)
+CONNECTION(bad_writes_the_status, ct->status = 7)
+CONNECTION(bad_writes_behind_the_mark, *(u64*)&ct->mark = 7)
+CONNECTION(bad_writes_the_timeout, ct->timeout = 7)
