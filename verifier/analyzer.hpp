@@ -1,7 +1,9 @@
 // One analysis of one program: the abstract machine, its checks, and the search over its paths.
 //
 // The class is split over files by concern:
-//   structure.cpp   what can be seen without running: control flow, calls, stack depth
+//   structure.cpp   what can be seen without running: control flow, calls
+//   stack_depth.cpp frames and stack that chains of calls need, after the search
+//   attach.cpp      what tracing programs may attach to; tracing_args.cpp their contexts
 //   explore.cpp     the search: branches that wait, kept states, pruning, budgets
 //   subsume.cpp     when one state covers another
 //   step.cpp        one instruction: dispatch, numbers, moves
@@ -135,6 +137,23 @@ private:
     bool check_stack_depth();
     bool reject_recursion(uint32_t subprogram);
     bool check_stack_below(StackDepth& depth, uint32_t root);
+    bool check_throws();
+
+    // --- attach.cpp
+    bool check_attach_target();
+    bool check_lsm_target();
+
+    // --- tracing_args.cpp
+    Cell context_argument(uint32_t off, unsigned size);
+    std::optional<BtfType> traced_prototype() const;
+    bool is_typed_tracepoint() const;
+    bool is_iterator() const;
+    bool sees_result() const;
+    uint8_t argument_trust() const;
+    bool typed_argument(uint32_t off, unsigned size, Cell& out);
+    bool typed_value(uint32_t type_id, uint32_t index, unsigned size, Cell& out);
+    bool argument_result(const BtfType& proto, unsigned size, Cell& out);
+    void iter_argument(uint32_t index, Cell& out);
 
     // --- explore.cpp
     bool explore_all();
@@ -194,6 +213,8 @@ private:
     uint32_t fresh_id() { return next_id_++; }
     void link_ids(Cell& from, Cell& to);
     bool scalar_alu(const Insn& insn, Cell& dst, const Cell& src);
+    void keep_link(const Insn& insn, Cell& dst, int64_t c, Cell& out);
+    void name_anew(const Cell& cell);
 
     // --- pointer.cpp
     bool pointer_alu(const Insn& insn, AluOp op, Cell& dst, const Cell& pointer, const Cell& offset,
@@ -337,6 +358,7 @@ private:
     Parameter parameter(uint32_t subprogram, uint32_t index) const;
     void pointer_parameter(const Btf& btf, const BtfType& type, unsigned tags,
                            Parameter& out) const;
+    bool check_prototype(uint32_t subprogram);
     Cell parameter_object(const Parameter& wanted, uint8_t flags);
     bool pass_object(const Parameter& wanted, unsigned reg, const char* function);
     bool pass_dynptr(unsigned reg);
@@ -346,6 +368,7 @@ private:
     bool reaches(uint32_t subprogram, Predicate holds);
     bool changes_packet(uint32_t subprogram);
     bool may_sleep(uint32_t subprogram);
+    bool throws_below(uint32_t subprogram);
     bool may_sleep_here() const;
     bool wants_exception_callback();
     bool is_exception_callback(uint32_t subprogram) const {
@@ -371,6 +394,7 @@ private:
     bool kfunc_unresolved(const KfuncRef& ref);
     bool is_iter_next(uint32_t slot);
     bool kfunc_calls_back(uint32_t slot);
+    bool calls_throw(uint32_t slot);
     bool in_rcu_section() const;
     bool may_call_kfunc(const KfuncCall& call);
     bool step_kfunc(const Insn& insn);
@@ -445,10 +469,6 @@ private:
     bool socket_field_allowed(CellType type, int64_t off, unsigned size) const;
     bool context_pointer_maybe_null(const CtxField& field) const;
     Cell btf_object(std::string_view name, uint8_t flags);
-    Cell context_argument(uint32_t off, unsigned size);
-    std::optional<BtfType> traced_prototype() const;
-    bool typed_argument(uint32_t index, unsigned size, Cell& out);
-    bool iter_argument(const BtfType& proto, uint32_t index, unsigned size, Cell& out);
     uint8_t walked_flags(const Cell& from, const BtfStep& step) const;
     bool btf_argument(CallInfo& call, unsigned index);
     bool same_or_first_member(const Btf& btf, uint32_t id, std::string_view wanted,
@@ -483,11 +503,6 @@ private:
                           Cell* out);
 
     // --- struct_ops.cpp
-    struct OpsMember {
-        std::string_view ops, member;  // of the kernel's struct; empty: not known
-        std::optional<BtfType> proto, stub;
-    };
-    OpsMember struct_ops_member() const;
     bool check_struct_ops();
     Cell struct_ops_argument(uint32_t index, const BtfType& target);
     // Whether a program of this type may write [off, off + size) of an object of the kernel's.
@@ -571,6 +586,7 @@ private:
     std::vector<uint16_t> frame_bytes_;  // by subprogram: deepest stack byte
     std::vector<uint8_t> global_state_;  // by subprogram: 1 wanted, 2 verified
     std::vector<uint8_t> call_seen_;     // by slot: a call or an access was looked at
+    std::vector<uint8_t> is_callback_;   // by subprogram: something calls it back
     std::vector<std::pair<uint32_t, uint16_t>> async_started_;  // callback and map
     std::vector<std::pair<uint32_t, uint32_t>> link_counts_;
     std::vector<uint32_t> trail_;  // branches since the last kept state: slot * 2 + taken

@@ -360,7 +360,7 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
     }
     if (cell.is_pointer() && cell.ref != 0 && spec.kind != ArgKind::KptrSlot &&
         st().holds_reference(cell.ref)) {
-        if (call.ref != 0 && call.ref != cell.ref)
+        if (call.ref != 0 && !(extended() && call.ref == cell.ref))
             return reject(ErrorCode::BadRelease, "more than one arg with ref_obj_id R%u %u %u", reg,
                           cell.ref, call.ref);
         call.ref = cell.ref;

@@ -1,5 +1,4 @@
-// Typed kernel objects: what loads through them give, which arguments they fit, and what tracing
-// contexts hold.
+// Typed kernel objects: what loads through them give, and which arguments they fit.
 #include <algorithm>
 #include <array>
 
@@ -63,101 +62,6 @@ Cell Analyzer::btf_object(std::string_view name, uint8_t flags) {
                    object_index({.size = btf->type(id).size(), .btf_id = id, .btf = btf}));
 }
 
-// What 8 bytes (or less) of a tracing context are.
-Cell Analyzer::context_argument(uint32_t off, unsigned size) {
-    const CtxLayout& layout = *program_.type->ctx;
-    if (layout.bytes_width != 8 || program_.type->kind == ProgKind::RawTracepoint ||
-        program_.type->kind == ProgKind::RawTracepointWritable) {
-        if (program_.type->kind == ProgKind::RawTracepointWritable && off == 0 && size == 8)
-            return pointer(CellType::TpBuffer);
-        return loaded(size);
-    }
-    Cell out = loaded(size);
-    typed_argument(off / 8, size, out);
-    return out;
-}
-
-// The prototype that a tracing program's arguments follow.
-std::optional<BtfType> Analyzer::traced_prototype() const {
-    const Btf* btf = options_.kernel_btf.get();
-    if (btf == nullptr || program_.attach_target.empty()) return std::nullopt;
-    const bool raw = program_.section.starts_with("tp_btf");
-    if (raw) {
-        const uint32_t id = btf->find("btf_trace_" + program_.attach_target, BtfKind::Typedef);
-        if (id == 0) return std::nullopt;
-        BtfType type = btf->resolved(id);
-        if (type.is(BtfKind::Ptr)) type = btf->resolved(type.type());
-        if (!type.is(BtfKind::FuncProto)) return std::nullopt;
-        return type;
-    }
-    if (program_.type->kind == ProgKind::StructOps) return struct_ops_member().proto;
-    std::string name = program_.attach_target;
-    if (program_.section.starts_with("lsm")) name = "bpf_lsm_" + name;
-    if (program_.section.starts_with("iter")) name = "bpf_iter_" + name;
-    const uint32_t id = btf->find(name, BtfKind::Func);
-    if (id == 0) return std::nullopt;
-    return btf->type(btf->type(id).type());
-}
-
-bool Analyzer::typed_argument(uint32_t index, unsigned size, Cell& out) {
-    const Btf* btf = options_.kernel_btf.get();
-    if (btf == nullptr)
-        return unsupported(ErrorCode::BtfNeeded,
-                           "the arguments of a %s program have types of the "
-                           "kernel: give its BTF",
-                           std::string(program_.type->name).c_str());
-    const auto proto = traced_prototype();
-    if (!proto)
-        return unsupported(ErrorCode::BtfNeeded,
-                           "the BTF that was given does not describe '%s', which "
-                           "the program attaches to",
-                           program_.attach_target.c_str());
-    uint32_t first = program_.section.starts_with("tp_btf") ? 1 : 0;
-    uint32_t at = index + first;
-    if (program_.section.starts_with("iter")) return iter_argument(*proto, index, size, out);
-    if (at >= proto->count()) {
-        const bool ret = at == proto->count() && (program_.section.starts_with("fexit") ||
-                                                  program_.section.starts_with("fmod_ret"));
-        if (ret) return true;
-        return reject(ErrorCode::BadContextField, "func '%s' doesn't have %u-th argument",
-                      program_.attach_target.c_str(), index + 1);
-    }
-    const BtfType type = btf->resolved(proto->param(at).type);
-    if (!type.is(BtfKind::Ptr)) return true;
-    const BtfType target = btf->resolved(type.type());
-    if (!target.is_composite()) return true;
-    if (size != 8)
-        return reject(ErrorCode::BadContextField, "func '%s' size %u must be 8",
-                      program_.attach_target.c_str(), size);
-    if (program_.type->kind == ProgKind::StructOps) {
-        out = struct_ops_argument(at, target);
-        return true;
-    }
-    out = pointer(CellType::Btf, flag::kTrusted,
-                  object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
-    return true;
-}
-
-// Iterator programs get a pointer to a struct; here the context is that struct.
-bool Analyzer::iter_argument(const BtfType& proto, uint32_t index, unsigned size, Cell& out) {
-    const Btf* btf = options_.kernel_btf.get();
-    if (index >= proto.count())
-        return reject(ErrorCode::BadContextField, "iterator '%s' has no argument %u",
-                      program_.attach_target.c_str(), index + 1);
-    const BtfType type = btf->resolved(proto.param(index).type);
-    if (!type.is(BtfKind::Ptr) || size != 8) return true;
-    const BtfType target = btf->resolved(type.type());
-    if (!target.is_composite()) return true;
-    out = pointer(CellType::Btf, flag::kTrusted,
-                  object_index({.size = target.size(), .btf_id = target.id(), .btf = btf}));
-    // All but the bookkeeping may be absent (the last call).
-    if (index > 0) {
-        out.flags |= flag::kMaybeNull;
-        out.id = fresh_id();
-    }
-    return true;
-}
-
 bool Analyzer::access_btf(const Cell& cell, unsigned reg, int32_t off, unsigned size, bool store,
                           Cell* out) {
     const bool own =
@@ -219,11 +123,14 @@ uint8_t Analyzer::walked_flags(const Cell& from, const BtfStep& step) const {
         static_cast<uint8_t>((step.user ? flag::kUser : 0) | (step.percpu ? flag::kPercpu : 0));
     if ((from.flags & flag::kUntrusted) != 0) return flag::kUntrusted;
     if ((from.flags & (flag::kTrusted | flag::kRcu)) == 0) return tags;
-    if (is_listed(btf, step, "safe_trusted")) return flag::kTrusted;
-    if (is_listed(btf, step, "safe_trusted_or_null")) return flag::kTrusted | flag::kMaybeNull;
+    const auto listed = [&](std::string_view list) {
+        return is_listed(btf, objects_[from.object].btf_id, step, list);
+    };
+    if (listed("safe_trusted")) return flag::kTrusted;
+    if (listed("safe_trusted_or_null")) return flag::kTrusted | flag::kMaybeNull;
     if (!in_rcu_section() || from.maybe_null()) return flag::kUntrusted;
-    if (is_listed(btf, step, "safe_rcu")) return flag::kRcu;
-    if (step.rcu || is_listed(btf, step, "safe_rcu_or_null")) return flag::kRcu | flag::kMaybeNull;
+    if (listed("safe_rcu")) return flag::kRcu;
+    if (step.rcu || listed("safe_rcu_or_null")) return flag::kRcu | flag::kMaybeNull;
     return tags != 0 ? tags : step.in_union ? flag::kUntrusted : uint8_t{0};
 }
 

@@ -68,7 +68,6 @@ Found find_touched(const Btf& btf, const BtfType& type, uint32_t& id, uint32_t& 
             off -= start;
             return Found::Inside;
         }
-        step.parent = type.id();
         step.member = member.name;
         if (inner.is(BtfKind::Ptr)) {
             if (size != 8 || off != start) {
@@ -134,12 +133,12 @@ BtfStep walk_struct(const Btf& btf, uint32_t id, uint32_t off, uint32_t size, bo
     return step;
 }
 
-bool is_listed(const Btf& btf, const BtfStep& step, std::string_view list) {
+bool is_listed(const Btf& btf, uint32_t id, const BtfStep& step, std::string_view list) {
     const std::string name =
-        std::string(essential_name(btf.type(step.parent).name())) + "__" + std::string(list);
-    const uint32_t id = btf.find(name, BtfKind::Struct);
-    if (id == 0) return false;
-    const BtfType type = btf.type(id);
+        std::string(essential_name(btf.type(id).name())) + "__" + std::string(list);
+    const uint32_t safe = btf.find(name, BtfKind::Struct);
+    if (safe == 0) return false;
+    const BtfType type = btf.type(safe);
     for (uint32_t i = 0; i < type.count(); ++i) {
         const BtfMember member = type.member(i);
         if (member.name != step.member) continue;

@@ -19,7 +19,6 @@ struct BtfStep {
     };
     Kind kind = Kind::Number;
     uint32_t target = 0;
-    uint32_t parent = 0;      // the struct that has the member
     std::string_view member;  // lives in the BTF
     bool in_union = false;    // of several members: nobody knows which one is there
     bool user = false, percpu = false, rcu = false;  // type tags of the member
@@ -30,8 +29,9 @@ struct BtfStep {
 // number may reach beyond its member.
 BtfStep walk_struct(const Btf& btf, uint32_t id, uint32_t off, uint32_t size, bool lax);
 
-// Whether the BTF lists the member that `step` read among the safe ones of its struct: Linux's BTF
-// has a struct NAME__LIST of them per list ("safe_rcu", "safe_trusted", ..._or_null).
-bool is_listed(const Btf& btf, const BtfStep& step, std::string_view list);
+// Whether the BTF lists the member that `step` read among the safe ones of struct `id`, which the
+// pointer was to: Linux's BTF has a struct NAME__LIST of them per list ("safe_rcu", "safe_trusted",
+// ..._or_null).
+bool is_listed(const Btf& btf, uint32_t id, const BtfStep& step, std::string_view list);
 
 }  // namespace skep::verifier

@@ -8,6 +8,7 @@
 #include "verifier/analyzer.hpp"
 #include "verifier/call_info.hpp"
 #include "verifier/each_cell.hpp"
+#include "verifier/lsm_hooks.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -144,15 +145,12 @@ bool Analyzer::check_return_value() {
 // Hooks return an errno; a few a yes or no; some nothing, and then anything goes, except where the
 // result decides about the hook.
 void Analyzer::lsm_return_range(ReturnRange& range) const {
-    constexpr std::string_view kBoolHooks[] = {"xfrm_state_pol_flow_match", "audit_rule_known",
-                                               "inode_xattr_skipcap"};
     const auto prototype = traced_prototype();
     const bool is_void = prototype && options_.kernel_btf->resolve(prototype->type()) == 0;
     const bool cgroup = program_.attach_type == static_cast<uint32_t>(AttachType::LsmCgroup);
     if (is_void)
         range = {cgroup, 1, 1};
-    else if (!cgroup &&
-             std::ranges::find(kBoolHooks, program_.attach_target) != std::end(kBoolHooks))
+    else if (!cgroup && lsm_hook(program_.attach_target).is_yes_or_no)
         range = {true, 0, 1};
 }
 
@@ -460,6 +458,7 @@ Cell Analyzer::scalar_result(const CallInfo& call) {
 bool Analyzer::start_callback(CallInfo& call) {
     const auto subprogram = static_cast<uint32_t>(call.callback_subprogram);
     const Frame& caller = st().top();
+    is_callback_[subprogram] = 1;
     if (call.callback == CallbackKind::Timer || call.callback == CallbackKind::Workqueue) {
         // Runs later, on its own: a path of its own, with nothing of this one's.
         State state = entry_state(subprogram);

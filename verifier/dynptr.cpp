@@ -22,6 +22,8 @@ bool Analyzer::kfunc_dynptr(KfuncCall& call, unsigned index) {
         if (found == nullptr || found->type != CellType::DynptrSlot || found->off != 0)
             return reject(ErrorCode::BadDynptr, "Expected an initialized dynptr as arg #%u", index);
         slot = *found;
+    } else if (!unmoved(reg)) {
+        return false;
     }
     if (call.dynptr.type == CellType::NotInit) call.dynptr = slot;
     return true;

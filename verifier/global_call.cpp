@@ -135,7 +135,7 @@ bool Analyzer::pass_object(const Parameter& wanted, unsigned reg, const char* fu
 
 bool Analyzer::pass_dynptr(unsigned reg) {
     const Cell cell = st().reg(reg);
-    if (cell.type == CellType::DynptrHandle) return true;
+    if (cell.type == CellType::DynptrHandle) return unmoved(reg);
     int off = 0;
     if (cell.type != CellType::Stack)
         return reject(ErrorCode::BadDynptr,
@@ -157,8 +157,28 @@ bool Analyzer::is_context_name(std::string_view name) const {
     }
 }
 
+// Global functions take at most five arguments, and return a number.
+bool Analyzer::check_prototype(uint32_t subprogram) {
+    const Subprogram& function = program_.subprograms[subprogram];
+    if (program_.btf == nullptr || function.btf_func == 0) return true;
+    const Btf& btf = *program_.btf;
+    const BtfType proto = btf.type(btf.type(function.btf_func).type());
+    if (!proto.is(BtfKind::FuncProto)) return true;
+    if (proto.count() > 5)
+        return reject(ErrorCode::BadGlobalCall,
+                      "Global function %s() with %u > 5 args. Buggy "
+                      "compiler.",
+                      function.name.c_str(), proto.count());
+    const BtfType result = btf.resolved(proto.type());
+    if (result.is(BtfKind::Int) || result.is_any_enum()) return true;
+    return reject(ErrorCode::BadGlobalCall,
+                  "Global function %s() doesn't return scalar. Only those are supported.",
+                  function.name.c_str());
+}
+
 bool Analyzer::call_global(const Insn&, uint32_t subprogram) {
     const std::string& name = program_.subprograms[subprogram].name;
+    if (!check_prototype(subprogram)) return false;
     if (st().find_lock() != nullptr)
         return reject(ErrorCode::LockDiscipline,
                       "global function calls are not allowed while holding a "
@@ -266,6 +286,7 @@ bool Analyzer::global_memory(const Cell& cell, unsigned reg, uint32_t size) {
 
 bool Analyzer::global_entry(uint32_t subprogram, State& state) {
     slot_ = program_.subprograms[subprogram].first;
+    if (!check_prototype(subprogram)) return false;
     Frame& frame = state.own_frame(0);
     for (uint32_t i = 0; i < 5; ++i) {
         const Parameter wanted = parameter(subprogram, i);
@@ -337,6 +358,14 @@ bool Analyzer::reaches(uint32_t subprogram, Predicate holds) {
 // It may move the packet's bounds.
 bool Analyzer::changes_packet(uint32_t subprogram) {
     return reaches(subprogram, [this](uint32_t slot) { return helper_changes_packet(slot); });
+}
+
+bool Analyzer::throws_below(uint32_t subprogram) {
+    return reaches(subprogram, [this](uint32_t slot) {
+        const Insn& insn = program_.insns[slot];
+        return insn.kind == skep::Kind::Call && insn.pseudo_call() == PseudoCall::Kfunc &&
+               calls_throw(slot);
+    });
 }
 
 bool Analyzer::may_sleep(uint32_t subprogram) {

@@ -125,6 +125,11 @@ bool Analyzer::kfunc_calls_back(uint32_t slot) {
     return ref.kfunc != nullptr && ref.kfunc->special == KfuncSpecial::RbtreeAdd;
 }
 
+bool Analyzer::calls_throw(uint32_t slot) {
+    const KfuncRef& ref = kfunc_at(slot);
+    return ref.kfunc != nullptr && ref.kfunc->special == KfuncSpecial::Throw;
+}
+
 // --- whether it may be called -------------------------------------------------------------------
 
 bool Analyzer::in_rcu_section() const {

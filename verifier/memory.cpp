@@ -261,7 +261,8 @@ Cell Analyzer::context_value(const CtxField& field, unsigned size) {
         }
         case CtxFieldKind::BufferPtr: return pointer(CellType::Packet);
         case CtxFieldKind::BufferEndPtr: return pointer(CellType::PacketEnd);
-        case CtxFieldKind::BtfPtr: return pointer(CellType::Btf, flag::kTrusted);
+        case CtxFieldKind::BtfPtr:
+            return btf_object(field.name == "skb" ? "sk_buff" : "nf_hook_state", flag::kTrusted);
     }
     return loaded(size);
 }

@@ -193,6 +193,8 @@ bool Analyzer::dynptr_argument(CallInfo& call, unsigned index) {
         if (slot == nullptr || slot->type != CellType::DynptrSlot || slot->off != 0)
             return reject(ErrorCode::BadDynptr, "Expected an initialized dynptr as arg #%u",
                           reg - 1);
+    } else if (!unmoved(reg)) {
+        return false;
     }
     if (spec.has(arg_flag::kRingbufDynptr) && slot->object != dynptr_kind::kRingbuf)
         return reject(ErrorCode::BadDynptr, "Expected a dynptr of type ringbuf as arg #%u",

@@ -290,12 +290,12 @@ bool Analyzer::stack_read_variable(unsigned frame, int low, int end, Cell& out) 
 
 bool Analyzer::stack_range(const Cell& cell, unsigned reg, uint64_t size, bool writes, bool uninit,
                            bool zero_size) {
+    int64_t low = 0, high = 0;
     if (size == 0) {
-        if (zero_size) return true;
+        if (zero_size) return extended() || stack_bounds(cell, reg, 0, 0, writes, low, high);
         return reject(ErrorCode::BadArgumentSize, "R%u invalid zero-sized %s", reg,
                       writes ? "write" : "read");
     }
-    int64_t low = 0, high = 0;
     if (size > kStackBytes)
         return reject(ErrorCode::StackOutOfBounds, "invalid %s stack R%u off=%d size=%llu",
                       writes ? "write to" : "read from", reg, cell.off,

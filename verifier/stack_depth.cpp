@@ -143,6 +143,7 @@ void StackDepth::share_stack(uint32_t root) {
 }
 
 bool Analyzer::check_stack_depth() {
+    if (!check_throws()) return false;
     const auto count = static_cast<uint32_t>(program_.subprograms.size());
     std::vector<uint8_t> is_async(count, 0);
     for (const auto& [subprogram, map] : async_started_) is_async[subprogram] = 1;
@@ -154,7 +155,22 @@ bool Analyzer::check_stack_depth() {
         if (sub != 0 && is_async[sub] == 0) continue;
         if (sub == 0 && has_private_stacks(program_) && !depth.any_tail_call())
             depth.allow_private_stacks();
+        if (sub != 0 && depth.calls_tail(sub)) {
+            slot_ = program_.subprograms[sub].first;
+            return reject(ErrorCode::TailCallContext, "tail_call inside a callback is not allowed");
+        }
         if (!check_stack_below(depth, sub)) return false;
+    }
+    return true;
+}
+
+// What a callback that throws would unwind is not the program's alone.
+bool Analyzer::check_throws() {
+    for (uint32_t sub = 0; sub < is_callback_.size(); ++sub) {
+        if (is_callback_[sub] == 0 || !throws_below(sub)) continue;
+        slot_ = program_.subprograms[sub].first;
+        return reject(ErrorCode::BadCallback,
+                      "bpf_throw kfunc cannot be called from callback subprog %u", sub);
     }
     return true;
 }

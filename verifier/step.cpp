@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "verifier/analyzer.hpp"
+#include "verifier/each_cell.hpp"
 
 namespace skep::verifier {
 
@@ -123,19 +124,56 @@ bool Analyzer::step_mov(const Insn& insn) {
     const Scalar& before = num(src);
     Cell out = interned(pool_.transfer(insn, ScalarPool::kUnknown, src.scalar), src.ref);
     if (out.scalar == src.scalar) {
-        // All values survive the extension: it is an equal copy.
-        const bool unchanged = insn.sext != 0 ? before.smin >= -(int64_t{1} << (insn.sext - 1)) &&
-                                                    before.smax < int64_t{1} << (insn.sext - 1) &&
-                                                    (insn.is64() || before.smin >= 0)
-                                              : before.umax <= UINT32_MAX;
+        // All values survive the extension: it is an equal copy. Linux sees that of numbers that
+        // are not negative.
+        const int64_t half = insn.sext != 0 ? int64_t{1} << (insn.sext - 1) : 0;
+        const bool unchanged = insn.sext == 0 ? before.umax <= UINT32_MAX
+                               : extended()   ? before.smin >= -half && before.smax < half &&
+                                                  (insn.is64() || before.smin >= 0)
+                                            : before.umax < static_cast<uint64_t>(half);
         if (unchanged) link_ids(src, out);
-    } else if (insn.sext == 0 && (src.flags & flag::kLinkShifted) == 0) {
+    } else if (extended() && insn.sext == 0 && (src.flags & flag::kLinkShifted) == 0) {
         link_ids(src, out);
         if (out.id != 0)
             out.flags = static_cast<uint8_t>((out.flags | flag::kLinkZext) & ~flag::kPacketLength);
     }
     set_reg(insn.dst, out);
     return true;
+}
+
+// What `out` = `dst` op c has to do with the numbers that `dst` was linked to.
+void Analyzer::keep_link(const Insn& insn, Cell& dst, int64_t c, Cell& out) {
+    const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;
+    const bool shifted = (dst.flags & flag::kLinkShifted) != 0;
+    if (adds && !shifted && c > INT32_MIN && c <= INT32_MAX) {
+        // A distance from a number's lower half cannot be said: it becomes a number of its own.
+        if (insn.is64() && (dst.flags & flag::kLinkZext) != 0) name_anew(dst);
+        const int64_t off = dst.off + (insn.alu() == AluOp::Add ? c : -c);
+        if (off != static_cast<int32_t>(off)) return;
+        out.id = dst.id;
+        out.off = static_cast<int32_t>(off);
+        if (!insn.is64()) out.flags = flag::kLinkZext;
+    } else if (insn.is64() && c == 32 && insn.alu() == (shifted ? AluOp::Rsh : AluOp::Lsh)) {
+        out.id = dst.id;
+        out.off = dst.off;
+        out.flags = shifted ? flag::kLinkZext : flag::kLinkShifted;
+    }
+}
+
+// Gives the copies of this number a link of their own.
+void Analyzer::name_anew(const Cell& cell) {
+    const Cell old = cell;
+    const uint32_t id = fresh_id();
+    update_cells(
+        st(),
+        [&](const Cell& c) {
+            return c.is_scalar() && c.id == old.id && c.off == old.off && c.flags == old.flags;
+        },
+        [&](Cell& c) {
+            c.id = id;
+            c.off = 0;
+            c.flags &= flag::kPacketLength;
+        });
 }
 
 bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
@@ -153,22 +191,10 @@ bool Analyzer::scalar_alu(const Insn& insn, Cell& dst, const Cell& src) {
     if (insn.alu() == AluOp::Sub && insn.is64() && !insn.is_imm && !st().orders.empty())
         ordered_difference(dst, src, out);
     if (dst.id != 0 && b.is_const()) {
-        const auto c = static_cast<int64_t>(b.value());
+        // Linux knows distances, but not sums of them.
         const bool adds = insn.alu() == AluOp::Add || insn.alu() == AluOp::Sub;
-        const bool shifted = (dst.flags & flag::kLinkShifted) != 0;
-        if (adds && !shifted && ((dst.flags & ~flag::kPacketLength) == 0 || !insn.is64()) &&
-            c > INT32_MIN && c <= INT32_MAX) {
-            const int64_t off = dst.off + (insn.alu() == AluOp::Add ? c : -c);
-            if (off == static_cast<int32_t>(off)) {
-                out.id = dst.id;
-                out.off = static_cast<int32_t>(off);
-                if (!insn.is64()) out.flags = flag::kLinkZext;
-            }
-        } else if (insn.is64() && c == 32 && insn.alu() == (shifted ? AluOp::Rsh : AluOp::Lsh)) {
-            out.id = dst.id;
-            out.off = dst.off;
-            out.flags = shifted ? flag::kLinkZext : flag::kLinkShifted;
-        }
+        if (extended() || (adds && dst.off == 0 && (dst.flags & ~flag::kPacketLength) == 0))
+            keep_link(insn, dst, static_cast<int64_t>(b.value()), out);
         if (num(out).is_const()) out.id = 0, out.off = 0, out.flags = 0;
     }
     dst = out;
@@ -271,6 +297,11 @@ bool Analyzer::step_imm64(const Insn& insn) {
         }
         case PseudoImm::Func: {
             const uint32_t subprogram = subprogram_index(static_cast<uint32_t>(insn.target));
+            // Linux wants the function's type, to know that it is static.
+            if (program_.subprograms[subprogram].btf_func == 0) {
+                if (!extended()) return reject(ErrorCode::BadCallback, "missing btf func_info");
+                relax("callback_without_type");
+            }
             if (program_.subprograms[subprogram].is_global)
                 return reject(ErrorCode::BadCallback,
                               "callback function not static: the address of "

@@ -35,13 +35,7 @@ bool Analyzer::check_program() {
     if (program_.type->kind == ProgKind::Unspec)
         return reject(ErrorCode::UnknownProgramType, "a program needs a type: --type gives one");
     if (!check_struct_ops()) return false;
-    const ProgKind kind = program_.type->kind;
-    if ((kind == ProgKind::Tracing || kind == ProgKind::Lsm || kind == ProgKind::Ext) &&
-        program_.attach_target.empty())
-        return reject(ErrorCode::UnknownProgramType,
-                      "Tracing programs must provide btf_id: the section "
-                      "name says what a %s program attaches to",
-                      std::string(program_.type->name).c_str());
+    if (!check_attach_target()) return false;
     return check_control_flow() && check_map_use() && check_calls();
 }
 

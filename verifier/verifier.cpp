@@ -69,6 +69,9 @@ Analyzer::Analyzer(const Program& program, const AnalyzeOptions& options)
     subsumption_ = std::make_unique<Subsumption>(*this);
     facts_.assign(slots, SlotFact{});
     frame_bytes_.assign(program.subprograms.size(), 0);
+    is_callback_.assign(program.subprograms.size(), 0);
+    if (program.exception_callback >= 0)
+        is_callback_[static_cast<size_t>(program.exception_callback)] = 1;
     global_state_.assign(program.subprograms.size(), 0);
 }
 

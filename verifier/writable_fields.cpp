@@ -3,6 +3,7 @@
 #include <array>
 
 #include "verifier/analyzer.hpp"
+#include "vm/prog/attach_proto.hpp"
 
 namespace skep::verifier {
 namespace {
@@ -49,7 +50,10 @@ bool Analyzer::may_write_kernel_object(const ObjectDesc& desc, uint64_t off, uns
     const bool packets =
         kind == ProgKind::SchedCls || kind == ProgKind::SchedAct || kind == ProgKind::Xdp;
     if ((kind != ProgKind::StructOps && !packets) || desc.btf == nullptr) return false;
-    const std::string_view ops = packets ? std::string_view{} : struct_ops_member().ops;
+    const Btf* kernel = options_.kernel_btf.get();
+    const std::string_view ops = packets || kernel == nullptr
+                                     ? std::string_view{}
+                                     : struct_ops_member(program_, *kernel).ops;
     if (ops.empty() && !packets) return false;
     const BtfType type = desc.btf->resolved(desc.btf_id);
     for (const WritableFields& row : kWritable) {

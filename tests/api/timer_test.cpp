@@ -73,7 +73,7 @@ protected:
         VmOptions options;
         options.mode = GetParam().mode;
         options.engine = GetParam().engine;
-        options.policy = Policy::Linux;
+        options.policy = Policy::Extended;
         options.services.ktime_ns = [this] { return now_; };
         options.services.tai_ns = [this] { return now_ + 1'000'000; };
         auto made = Vm::create(std::move(options));

@@ -20,7 +20,7 @@ protected:
         VmOptions options;
         options.mode = GetParam().mode;
         options.engine = GetParam().engine;
-        options.policy = Policy::Linux;
+        options.policy = Policy::Extended;
         auto vm = Vm::create(std::move(options));
         if (!vm && vm.error().code == ErrorCode::NoJit) GTEST_SKIP() << vm.error().to_string();
         ASSERT_TRUE(vm) << vm.error().to_string();

@@ -8,6 +8,7 @@
 
 #include <skep/map.hpp>
 
+#include "tests/verifier/function_types.hpp"
 #include "vm/isa/insn.hpp"
 #include "vm/prog/prog_type.hpp"
 
@@ -22,12 +23,13 @@ struct KernelVerdict {
 };
 
 // Nothing where the kernel cannot be asked: no rights, or a map or type that it does not have.
-// Map immediates of `slots` index `maps`. Programs with callbacks get types for their functions,
-// which Linux wants there. `attach_target` is what typed programs attach to: for tp_btf the
+// Map immediates of `slots` index `maps`. `functions` may be null; Linux wants them for programs
+// with callbacks. `attach_target` is what typed programs attach to: for tp_btf the
 // tracepoint's name, for iter the iterator's.
 std::optional<KernelVerdict> kernel_verdict(std::span<const RawInsn> slots, const ProgType& type,
                                             uint32_t attach_type, std::span<const MapDef> maps,
                                             bool gpl, bool sleepable,
-                                            const std::string& attach_target = {});
+                                            const std::string& attach_target = {},
+                                            const FunctionTypes* functions = nullptr);
 
 }  // namespace skep::test

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "helpers/table.hpp"
+#include "vm/btf/btf.hpp"
 #include "vm/isa/assemble.hpp"
 
 namespace skep::test {
@@ -124,9 +125,11 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
     std::stringstream words(prog->words);
     std::string type;
     words >> type;
+    bool typed = names_callbacks(out.slots);
     for (std::string word; words >> word;) {
         if (word == "sleepable") out.sleepable = true;
         if (word == "nongpl") out.gpl = false;
+        if (word == "untyped") typed = false;
     }
     const size_t slash = type.find('/');
     out.type = parse_type(type);
@@ -142,8 +145,17 @@ Result<VerdictCase> read_verdict_case(const TestCase& test) {
     }
     std::vector<std::shared_ptr<const MapDef>> shared;
     for (const MapDef& map : out.maps) shared.push_back(std::make_shared<MapDef>(map));
+    if (typed) out.functions = describe_functions(out.slots);
     out.program = make_raw_program(out.slots, *out.type.type, std::move(shared), out.gpl);
     if (out.program) {
+        if (typed) {
+            auto types = Btf::parse(out.functions->btf);
+            if (!types) return std::unexpected(types.error());
+            out.program->btf = *types;
+            for (const FunctionTypes::Row& row : out.functions->rows)
+                for (Subprogram& sub : out.program->subprograms)
+                    if (sub.first == row.slot) sub.btf_func = row.type;
+        }
         out.program->attach_type = out.type.attach_type;
         out.program->sleepable = out.sleepable;
         for (const auto& [slot, name] : out.kfuncs)

@@ -1,7 +1,8 @@
 // Cases of tests/verifier/cases/*.test: a program, and the verdict on it.
 //
 //   == title
-//   -- prog xdp [sleepable] [nongpl]   program type, as `skep types` or section names have it
+//   -- prog xdp [sleepable] [nongpl]   program type, as `skep types` or section names have it;
+//      [untyped]                       what names callbacks gets types for its functions, but here
 //   -- maps                            one per line, as --raw-map has them
 //     type=array,key=4,value=48,entries=1
 //   -- asm
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +24,7 @@
 #include <skep/map.hpp>
 
 #include "tests/support/test_file.hpp"
+#include "tests/verifier/function_types.hpp"
 #include "vm/isa/insn.hpp"
 #include "vm/prog/program.hpp"
 
@@ -33,6 +36,7 @@ struct VerdictCase {
     std::map<uint32_t, std::string> kfuncs;  // by slot of the call
     TypeChoice type;
     std::vector<MapDef> maps;
+    std::optional<FunctionTypes> functions;
     bool gpl = true, sleepable = false;
     std::string attach_target;  // behind the slash of a section name such as tp_btf/sched_switch
     // The program, or why its slots do not decode.

@@ -95,9 +95,9 @@ public:
             if (running_btf() == nullptr) return;
             read->slots[slot].imm = static_cast<int32_t>(running_btf()->find(name, BtfKind::Func));
         }
-        const auto kernel =
-            kernel_verdict(read->slots, *read->type.type, read->type.attach_type, read->maps,
-                           read->gpl, read->sleepable, read->attach_target);
+        const auto kernel = kernel_verdict(
+            read->slots, *read->type.type, read->type.attach_type, read->maps, read->gpl,
+            read->sleepable, read->attach_target, read->functions ? &*read->functions : nullptr);
         if (!kernel) return;
         if (show)
             std::printf("   kernel: %s %s\n", kernel->accepted ? "accepted" : "rejected",

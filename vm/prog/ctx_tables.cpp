@@ -139,7 +139,7 @@ constexpr CtxLayout kTracepointCtx = bytes("tracepoint", 8192, false, 0);
 // Up to twelve u64 arguments.
 constexpr CtxLayout kRawTracepointCtx = bytes("raw_tracepoint", 96, false, 0);
 constexpr CtxLayout kRawTracepointWritableCtx = bytes("raw_tracepoint", 96, false, 0);
-constexpr CtxLayout kBtfCtx = bytes("btf_args", 96, false, 8);
+constexpr CtxLayout kBtfCtx = bytes("btf_args", 96, false, 0);
 constexpr CtxLayout kPerfEventCtx =
     layout("bpf_perf_event_data", 184, kPerfEventFields, sizeof(PerfEventContext));
 constexpr CtxLayout kLircCtx = bytes("lirc_sample", 4, false, 4);

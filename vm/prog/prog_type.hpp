@@ -69,7 +69,7 @@ enum class CtxFieldKind : uint8_t {
     FlowKeysPtr,
     BufferPtr,  // 8-byte pointer whose end is the next field (cgroup sockopt: optval)
     BufferEndPtr,
-    BtfPtr,  // typed pointer (tp_btf, fentry, iter arguments)
+    BtfPtr,  // typed pointer to an object of the kernel's (netfilter)
 };
 
 // One field: how the program sees it (UAPI offsets and sizes) and where the host's struct has it.
