@@ -40,6 +40,12 @@ bool translate_memory(const HelperEnv& env, const ArgSpec& arg, uint64_t value, 
         return true;
     }
     if (size > kMaxBuffer) return false;
+    // Nothing at all: whether that may be is the size's business.
+    if (value == 0 && size == 0) {
+        alignas(8) static const std::byte kNothing[8] = {};
+        out = address(kNothing);
+        return true;
+    }
     std::byte* host = guest::memory(env, value, size, arg.has(arg_flag::kWrite));
     if (host == nullptr) return false;
     out = address(host);

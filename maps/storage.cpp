@@ -2,7 +2,8 @@
 // 64-bit number that the host chooses. A program gets its object's value, made on demand; the host
 // deletes it with the object.
 //
-// Linux hangs the value off the object; here a hash map by number does, with room for kObjects.
+// Linux hangs the value off the object; here a hash map by number does, with room for kObjects, or
+// fewer if those would take more than kMaxBytes.
 #include <cstring>
 
 #include "maps/create.hpp"
@@ -15,7 +16,7 @@ namespace skep {
 namespace {
 
 constexpr uint32_t kObjects = 65536;
-constexpr uint64_t kMaxBytes = uint64_t{1} << 36;
+constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
 constexpr uint64_t kCreate = 1;  // BPF_LOCAL_STORAGE_GET_F_CREATE
 
 class Storage final : public TableMap {
