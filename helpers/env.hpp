@@ -72,11 +72,12 @@ enum class RegionKind : uint32_t {
 // Fixed region numbers of a run; the program's maps follow from kFirstMap on, by map index.
 namespace region {
 inline constexpr uint32_t kPacket = 0, kStack = 1, kContext = 2, kMapHandle = 3, kFunction = 4,
-                          kObject = 5, kScratch = 6, kBuffer = 7, kHeap = 8, kFirstDynamic = 9,
-                          kFirstMap = 32;
+                          kObject = 5, kScratch = 6, kBuffer = 7, kHeap = 8, kKey = 9,
+                          kFirstDynamic = 10, kFirstMap = 32;
 // Handles of maps lie apart: programs that read struct bpf_map look behind one.
 inline constexpr uint32_t kMapHandleStep = 4096;
 inline constexpr uint32_t kMaxMapHandles = uint32_t{1} << 20;
+inline constexpr uint32_t kBufferBase = 0x10000;  // the same of kBuffer and kKey
 inline constexpr uint32_t kPacketBase = 0x10000;  // guest offset of the packet buffer's head
 }  // namespace region
 

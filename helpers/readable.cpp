@@ -47,6 +47,9 @@ Bytes own_memory(const HelperEnv& env, uint64_t address) {
     }
     if (env.layout != nullptr && env.layout->is_bytes && env.ctx != nullptr) {
         const auto& bytes = *static_cast<const BytesContext*>(env.ctx);
+        if (Bytes found = tail_of(bytes.key, bytes.key_size, address); !found.empty()) return found;
+        if (Bytes found = tail_of(bytes.value, bytes.value_size, address); !found.empty())
+            return found;
         const auto distance = address - reinterpret_cast<uintptr_t>(env.ctx);
         if (distance < bytes.size) return {bytes.data + distance, bytes.size - distance};
     }

@@ -78,6 +78,9 @@ void add_run(CLI::App& app, Exit& exit) {
     add_environment_options(*command, *options);
     command->add_option("--repeat", options->repeat, "Run N times and measure")
         ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
+    command->add_option("--iterate", options->iterate,
+                        "The map whose elements an iterator program (iter/bpf_map_elem) goes "
+                        "through; default: the first that can be");
     command->add_option("--dump-map", options->dump_maps, "Print a map's contents afterwards")
         ->allow_extra_args(false)
         ->take_all();

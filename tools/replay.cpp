@@ -176,9 +176,11 @@ private:
 // Contexts that are the bytes themselves: one, or several of the same size in turn.
 class BytesJob {
 public:
-    BytesJob(const LoadedProgram& program, std::span<const std::vector<std::byte>> inputs,
-             Outcome& outcome)
-        : program_(program), inputs_(inputs), size_(inputs.front().size()), outcome_(outcome) {
+    BytesJob(const LoadedProgram& program, std::span<const BytesInput> inputs, Outcome& outcome)
+        : program_(program),
+          inputs_(inputs),
+          size_(inputs.front().bytes.size()),
+          outcome_(outcome) {
         // Aligned, as the kernel's contexts are.
         stride_ = (size_ + 15) / 16 * 16;
         slots_ = std::clamp<size_t>(stride_ == 0 ? kBatch : kArenaBytes / stride_, 1, kBatch);
@@ -190,12 +192,26 @@ public:
         BytesContext& context = contexts_[slot];
         context.data = size_ == 0 ? nullptr : at(slot);
         context.size = size_;
-        if (size_ != 0) std::memcpy(context.data, inputs_[run % inputs_.size()].data(), size_);
+        const BytesInput& input = inputs_[run % inputs_.size()];
+        if (size_ != 0) std::memcpy(context.data, input.bytes.data(), size_);
+        context.map = input.map;
+        const auto lend = [](std::vector<std::byte>& copy, const std::vector<std::byte>& from,
+                             std::byte*& data, uint64_t& size) {
+            copy = from;
+            data = copy.empty() ? nullptr : copy.data();
+            size = copy.size();
+        };
+        lend(keys_[slot], input.key, context.key, context.key_size);
+        lend(values_[slot], input.value, context.value, context.value_size);
         return true;
     }
     void run(size_t slot) { results_[slot] = program_.run(contexts_[slot]); }
     void finish(uint64_t run, size_t slot) {
         record(outcome_, program_, results_[slot], run);
+        const BytesInput& input = inputs_[run % inputs_.size()];
+        if (input.map != nullptr && !input.key.empty() && values_[slot] != input.value &&
+            values_[slot].size() == input.map->def().value_size)
+            input.map->host_update(input.key.data(), values_[slot], map_flags::kExist);
         if (run != 0) return;
         outcome_.has_data = true;
         if (size_ != 0) outcome_.first_data.assign(at(slot), at(slot) + size_);
@@ -207,12 +223,13 @@ private:
     }
 
     const LoadedProgram& program_;
-    std::span<const std::vector<std::byte>> inputs_;
+    std::span<const BytesInput> inputs_;
     size_t size_;
     Outcome& outcome_;
     size_t stride_ = 0;
     size_t slots_ = 0;
     std::vector<std::max_align_t> arena_;
+    std::array<std::vector<std::byte>, kBatch> keys_, values_;
     std::array<BytesContext, kBatch> contexts_;
     std::array<RunResult, kBatch> results_;
 };
@@ -306,7 +323,7 @@ Outcome replay_packets(const LoadedProgram& program, const Capture& capture,
     return outcome;
 }
 
-Outcome replay_bytes(const LoadedProgram& program, std::span<const std::vector<std::byte>> contexts,
+Outcome replay_bytes(const LoadedProgram& program, std::span<const BytesInput> contexts,
                      const ReplayOptions& options) {
     Outcome outcome;
     auto job = std::make_unique<BytesJob>(program, contexts, outcome);

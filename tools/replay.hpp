@@ -41,6 +41,13 @@ struct ReplayOptions {
     std::function<std::string(const RedirectTarget&)> redirect_name;
 };
 
+// A context of bytes, and what it leads to: for iterators over maps and their elements.
+struct BytesInput {
+    std::vector<std::byte> bytes;
+    Map* map = nullptr;
+    std::vector<std::byte> key, value;  // an element of `map`; empty: none
+};
+
 struct PacketRow {
     uint64_t number = 0;
     uint64_t retval = 0;
@@ -72,8 +79,9 @@ struct Outcome {
 Outcome replay_packets(const LoadedProgram& program, const Capture& capture,
                        const ReplayOptions& options);
 // Programs whose context is bytes (tracing, raw): each run of the input is one run per context;
-// they are at least one, and of the same size.
-Outcome replay_bytes(const LoadedProgram& program, std::span<const std::vector<std::byte>> contexts,
+// they are at least one, and of the same size. What a program changes of an element goes into the
+// map, but for copies per CPU.
+Outcome replay_bytes(const LoadedProgram& program, std::span<const BytesInput> contexts,
                      const ReplayOptions& options);
 // Programs of the other types; `data` is behind the context's buffer pointers, if it has any.
 Outcome replay_context(const LoadedProgram& program, std::span<const std::byte> data,

@@ -25,6 +25,7 @@ struct RunOptions {
     std::string task;
     uint64_t repeat = 0;  // 0: not given
     std::vector<std::string> dump_maps;
+    std::string iterate;              // map that an iterator program goes through
     std::vector<std::string> events;  // MAP=FILE
     bool json = false;
 };

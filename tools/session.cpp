@@ -450,8 +450,11 @@ Result<void> Session::run() {
         if (type.kind != ProgKind::Raw || object_) {
             SKEP_TRY(raw_data_, context_bytes());
         }
-        std::vector<std::vector<std::byte>> contexts = {raw_data_};
-        if (is_iterator()) contexts = iteration();
+        std::vector<BytesInput> contexts(1);
+        contexts.front().bytes = raw_data_;
+        if (is_iterator()) {
+            SKEP_TRY(contexts, iteration());
+        }
         report.outcome = replay_bytes(report.loaded, contexts, replay);
         report.seq = std::move(seq_);
         return {};
@@ -467,22 +470,83 @@ bool Session::is_iterator() const {
            static_cast<AttachType>(attach_type_) == AttachType::TraceIter;
 }
 
-// The contexts of an iteration: the elements that there are (the current task; nothing of other
-// kinds), and a last call without one. The first argument leads to struct bpf_iter_meta.
-std::vector<std::vector<std::byte>> Session::iteration() {
-    std::vector<uint64_t> elements;
+// The contexts of an iteration: the elements that there are (the current task; maps; a map's
+// elements; nothing of other kinds), and a last call without one. The first argument leads to
+// struct bpf_iter_meta.
+Result<std::vector<BytesInput>> Session::iteration() {
     const std::string_view target = object_ ? iterator_target() : "";
-    const uint64_t task = report.loaded.task_address();
-    if (task != 0 && target.starts_with("task")) elements.push_back(task);
-    elements.push_back(0);
-    std::vector<std::vector<std::byte>> contexts;
-    for (const uint64_t element : elements) {
-        std::vector<std::byte> context = raw_data_;
-        const uint64_t words[2] = {kIterMetaAddress, element};
-        std::memcpy(context.data(), words, std::min(sizeof words, context.size()));
-        contexts.push_back(std::move(context));
+    BytesInput last{.bytes = raw_data_};
+    const auto put = [](BytesInput& input, size_t word, uint64_t value) {
+        if ((word + 1) * sizeof value <= input.bytes.size())
+            std::memcpy(input.bytes.data() + word * sizeof value, &value, sizeof value);
+    };
+    put(last, 0, kIterMetaAddress);
+    put(last, 1, 0);
+    std::vector<BytesInput> inputs;
+    if (target == "bpf_map_elem" || target == "sockmap") {
+        SKEP_TRY(const auto map, iterated_map(target == "sockmap"));
+        last.map = map.get();
+        SKEP_TRY(inputs, elements(*map, last));
+    } else if (target == "bpf_map") {
+        for (const auto& map : vm_->maps()) {
+            inputs.push_back(last);
+            inputs.back().map = map.get();
+        }
+    } else if (const uint64_t task = report.loaded.task_address();
+               task != 0 && target.starts_with("task")) {
+        inputs.push_back(last);
+        put(inputs.back(), 1, task);
     }
-    return contexts;
+    inputs.push_back(std::move(last));
+    return inputs;
+}
+
+// The map of --iterate, or the first one whose elements can be gone through.
+Result<std::shared_ptr<Map>> Session::iterated_map(bool of_sockets) const {
+    if (!options_.iterate.empty()) {
+        auto map = find_map(options_.iterate);
+        if (!map) return std::unexpected(with_prefix("--iterate: ", std::move(map).error()));
+        return *map;
+    }
+    for (const auto& map : vm_->maps()) {
+        switch (map->def().type) {
+            case MapType::Sockmap:
+            case MapType::Sockhash:
+                if (of_sockets) return map;
+                break;
+            case MapType::Hash:
+            case MapType::PercpuHash:
+            case MapType::LruHash:
+            case MapType::LruPercpuHash:
+            case MapType::Array:
+            case MapType::PercpuArray:
+                if (!of_sockets && map->def().name.find('.') == std::string::npos) return map;
+                break;
+            default: break;
+        }
+    }
+    return fail(ErrorCode::NotFound, "there is no map to go through; --iterate names one");
+}
+
+Result<std::vector<BytesInput>> Session::elements(Map& map, const BytesInput& context) const {
+    constexpr size_t kMost = 1u << 20;
+    std::vector<BytesInput> inputs;
+    std::vector<std::byte> key(map.def().key_size), next(key.size());
+    const std::byte* from = nullptr;
+    while (map.next_key(from, next.data()) == 0) {
+        if (inputs.size() == kMost)
+            return fail(ErrorCode::InvalidArgument, "map " + map.def().name +
+                                                        " has more elements than the 1048576 that "
+                                                        "can be gone through");
+        key = next;
+        from = key.data();
+        BytesInput input = context;
+        input.key = key;
+        input.value.resize(map.host_value_size());
+        if (map.host_lookup(key.data(), input.value, 0) != 0) continue;
+        inputs.push_back(std::move(input));
+    }
+    return inputs;
 }
 
 std::string_view Session::iterator_target() const {

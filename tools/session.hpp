@@ -64,7 +64,9 @@ private:
     Result<void> run();
     Result<void> run_packets();
     bool is_iterator() const;
-    std::vector<std::vector<std::byte>> iteration();
+    Result<std::vector<BytesInput>> iteration();
+    Result<std::shared_ptr<Map>> iterated_map(bool of_sockets) const;
+    Result<std::vector<BytesInput>> elements(Map& map, const BytesInput& context) const;
     std::string_view iterator_target() const;
     Result<void> dump_maps();
     Result<void> open_events();

@@ -64,17 +64,17 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
         static_cast<int32_t>(off + (fixed ? static_cast<int64_t>(num(cell).value()) : 0));
     const Tnum bits = tnum_add(num(cell).bits, tnum_const<uint64_t>(static_cast<uint64_t>(off)));
     const uint64_t low = bits.value | bits.mask;
-    // Where a packet starts is not known, and pruning lets pointers into it move.
-    const bool in_packet = memory == Memory::Packet || memory == Memory::PacketMeta;
+    // Where a packet or a buffer starts is not known, and pruning lets pointers into packets move.
+    const bool in_packet =
+        memory == Memory::Packet || memory == Memory::PacketMeta || memory == Memory::Buffer;
     const auto align = static_cast<uint8_t>(in_packet  ? 0
                                             : low == 0 ? 3
                                                        : std::min(3, std::countr_zero(low)));
-    // Every access that the search lets pass is proven, but for buffers, whose size only their
-    // owner knows, and objects that are reached in their own way and meet something else.
-    const bool proven = memory != Memory::Buffer;
+    // Every access that the search lets pass is proven, but for objects that are reached in their
+    // own way and meet something else; buffers, by who runs the program (Facts::read_buffer).
     if (call_seen_[slot_] == 0) {
         call_seen_[slot_] = 1;
-        fact.access_proven = proven;
+        fact.access_proven = true;
         fact.memory = memory;
         fact.map = map;
         fact.offset = memory == Memory::Context ? offset : 0;
@@ -82,7 +82,6 @@ void Analyzer::fact_access(Memory memory, const Cell& cell, int64_t off) {
         return;
     }
     fact.align_log2 = std::min(fact.align_log2, align);
-    if (!proven) fact.access_proven = false;
     if (fact.map != map) fact.map = -1;
     if (fact.memory == memory && fact.offset == (memory == Memory::Context ? offset : 0)) return;
     const auto is_object = [](Memory m) {

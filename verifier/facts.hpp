@@ -64,6 +64,8 @@ struct Facts {
     uint64_t worst_case_fuel = UINT64_MAX;
     uint64_t worst_case_insns = UINT64_MAX;
     uint32_t max_stack = 0;  // over the call graph, bytes
+    // Bytes that the buffers behind the context must have: what is only read, what may be written.
+    uint32_t read_buffer = 0, write_buffer = 0;
 
     std::string dump() const;
 };

@@ -396,6 +396,15 @@ bool Analyzer::access_buffer(const Cell& cell, unsigned reg, int64_t at, unsigne
                       "R%u invalid buffer access: off=%lld, size=%u, "
                       "var_off=%s",
                       reg, static_cast<long long>(at), size, to_string(num(cell)).c_str());
+    // Who runs the program sees to it that there is so much.
+    constexpr uint64_t kMaxBufferAccess = uint64_t{1} << 29;
+    const auto end = static_cast<uint64_t>(at) + num(cell).value() + size;
+    if (end > kMaxBufferAccess)
+        return reject(ErrorCode::OutOfBoundsAccess, "R%u invalid buffer access: off=%lld, size=%u",
+                      reg, static_cast<long long>(at), size);
+    uint32_t& needed = (cell.flags & flag::kReadOnly) != 0 ? result_.facts.read_buffer
+                                                           : result_.facts.write_buffer;
+    needed = std::max(needed, static_cast<uint32_t>(end));
     if (out != nullptr) *out = loaded(size);
     return true;
 }

@@ -98,10 +98,15 @@ tool::Outcome run(const LoadedProgram& program, const ObjectProgram& info) {
     }
     if (!info.type->ctx->is_bytes) return tool::replay_context(program, {}, replay);
     constexpr size_t kMost = 4096;
-    std::vector<std::byte> context(std::min<size_t>(info.type->ctx->size, kMost));
+    tool::BytesInput input{
+        .bytes = std::vector<std::byte>(std::min<size_t>(info.type->ctx->size, kMost))};
+    // As much of a buffer, an element's key or value, as any program here asks for.
+    std::vector<std::byte>& context = input.bytes;
+    input.key.resize(kMost);
+    input.value.resize(kMost);
     const std::vector<uint64_t> objects = program.argument_objects();
     std::memcpy(context.data(), objects.data(), objects.size() * sizeof(uint64_t));
-    return tool::replay_bytes(program, std::span(&context, 1), replay);
+    return tool::replay_bytes(program, std::span(&input, 1), replay);
 }
 
 // The helper or kernel function that a run stopped at.

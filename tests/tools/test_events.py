@@ -131,6 +131,12 @@ class Task(unittest.TestCase):
 ARGUMENTS = HEAD + """
 struct task_struct { int pid; } __attribute__((preserve_access_index));
 SEC("tp_btf/sched_wakeup") int wake(__u64* ctx) { return ((struct task_struct*)ctx[0])->pid; }
+int seen;
+SEC("fentry/wake_up_new_task") int traced(__u64* ctx) {
+    struct task_struct* task = (void*)ctx[0];
+    seen = !task ? 5 : task->pid;
+    return 0;
+}
 SEC("tracepoint/syscalls/sys_enter_openat") int enter(long* ctx) { return ctx[1] * 100 + ctx[3]; }
 SEC("tracepoint/syscalls/sys_exit_openat") int leave(long* ctx) { return ctx[2]; }
 """
@@ -157,6 +163,60 @@ class Arguments(unittest.TestCase):
         # What is not given is an object of the type, as an attached program finds one.
         self.assertEqual(self.run_one("wake"), 11)
         self.assertEqual(self.run_one("wake", "arg0=0"), 0)
+
+
+ELEMENTS = HEAD + """
+static long (*const seq_write)(void*, const void*, __u32) = (void*)127;
+struct bpf_map { unsigned int max_entries; } __attribute__((preserve_access_index));
+struct bpf_iter_meta { void* seq; } __attribute__((preserve_access_index));
+struct context { struct bpf_iter_meta* meta; struct bpf_map* map; __u32* key; __u64* value; };
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8); __type(key, __u32); __type(value, __u64); }
+    table SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 3); __type(key, __u32); __type(value, __u64); }
+    counts SEC(".maps");
+int keys, lasts, maps;
+__u64 values;
+SEC("iter/bpf_map_elem") int elements(struct context* ctx) {
+    __u32* key = ctx->key;
+    __u64* value = ctx->value;
+    if (!key || !value) { ++lasts; return 0; }
+    keys += *key;
+    values += *value;
+    *value += 100;
+    return ctx->map->max_entries == 77;
+}
+SEC("iter/bpf_map") int all(struct context* ctx) {
+    if (!ctx->map) return 0;
+    if (ctx->map->max_entries == 8) ++maps;
+    return 0;
+}
+"""
+
+
+@unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+class Iterators(unittest.TestCase):
+    def run_one(self, program, mode, *arguments):
+        run = skep("run", compile_bpf(ELEMENTS), "--program", program, "--mode", mode, "--dump-map", ".bss",
+                   "--dump-map", "table", "--json", *arguments)
+        self.assertEqual(run.code, 0, run.err)
+        return run.json["maps"][".bss"][0]["value"], run.json["maps"]["table"]
+
+    def test_go_through_the_elements_of_a_map(self):
+        contents = temporary("table.json")
+        contents.write_text('[{"key": 3, "value": 10}, {"key": 4, "value": 20}]')
+        for engine in "interp", "jit":
+            seen, table = self.run_one("elements", "sandbox", "--map", f"table={contents}", "--engine", engine)
+            self.assertEqual((seen["keys"], seen["values"], seen["lasts"]), (7, 30, 1))
+            self.assertEqual(sorted(entry["value"] for entry in table), [110, 120])
+
+    def test_copies_per_cpu_are_seen_together(self):
+        seen, _ = self.run_one("elements", "sandbox", "--iterate", "counts")
+        self.assertEqual((seen["keys"], seen["lasts"]), (3, 1))
+
+    def test_go_through_the_maps(self):
+        for mode in "verified", "sandbox":
+            seen, _ = self.run_one("all", mode)
+            self.assertEqual(seen["maps"], 1, mode)
 
 
 MAP = HEAD + """

@@ -115,6 +115,42 @@ inline void run_in(RunArea& area, const ProgramBody& body, void* ctx, PacketBuff
     return result;
 }
 
+// Writes the addresses of what the context leads to. False: there is less of it than the proof says
+// that the program reaches, or the context is too short for them.
+bool place_words(const Image& image, BytesContext& context) noexcept {
+    const ContextWords& words = image.words;
+    const bool sandbox = image.form == Form::Sandbox;
+    const auto place = [&](int word, const void* data, uint64_t guest) {
+        if (word < 0) return true;
+        const uint64_t at = static_cast<uint64_t>(word) * 8;
+        const uint64_t address = data == nullptr ? 0
+                                 : sandbox       ? guest
+                                                 : reinterpret_cast<uintptr_t>(data);
+        if (context.size < at + 8) return false;
+        std::memcpy(context.data + at, &address, sizeof address);
+        return true;
+    };
+    const auto is_enough = [](const void* data, uint64_t size, uint32_t needed) {
+        return data == nullptr || (size >= needed && size <= kMaxPacketBuffer);
+    };
+    if (!is_enough(context.key, context.key_size, image.facts->read_buffer) ||
+        !is_enough(context.value, context.value_size, image.facts->write_buffer))
+        return false;
+    // A writable tracepoint's buffer is always there.
+    const bool always = image.program->type->kind == ProgKind::RawTracepointWritable;
+    if (always && context.value == nullptr && image.facts->write_buffer != 0) return false;
+    if (context.map != nullptr) {
+        const auto& maps = image.map_pointers;
+        const auto own = std::find(maps.begin(), maps.end(), context.map);
+        const auto index = static_cast<uint32_t>(own - maps.begin());
+        if (!place(words.map, own != maps.end() || !sandbox ? context.map : nullptr,
+                   map_handle(index)))
+            return false;
+    }
+    return place(words.key, context.key, guest_address(region::kKey, region::kBufferBase)) &&
+           place(words.value, context.value, guest_address(region::kBuffer, region::kBufferBase));
+}
+
 }  // namespace
 
 RunResult run_body(VmState& state, const ProgramBody& body, void* ctx, PacketBuffer* packet,
@@ -192,6 +228,8 @@ RunResult LoadedProgram::run(BytesContext& context) const noexcept {
         body.source->type->kind == ProgKind::Raw && context.size < body.source->raw_size;
     if (body.context != ContextKind::Bytes || too_short || context.size > kMaxPacketBuffer ||
         (context.data == nullptr && context.size != 0))
+        return trapped(body, TrapCode::BadArgument);
+    if (body.image->words.any() && !place_words(*body.image, context))
         return trapped(body, TrapCode::BadArgument);
     return run_body(*impl_->state, body, &context, nullptr, nullptr);
 }

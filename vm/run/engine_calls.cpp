@@ -20,7 +20,7 @@ namespace skep {
 
 namespace {
 
-constexpr uint32_t kBufferBase = 0x10000;  // guest offset
+using region::kBufferBase;
 
 const Program& running(const RunArea& area) {
     return *static_cast<const Image*>(area.image)->program;

@@ -115,6 +115,14 @@ public:
     uint64_t place() const noexcept override;
 };
 
+// Words of a bytes context that lead to what BytesContext names; -1 = none.
+struct ContextWords {
+    int8_t map = -1, key = -1, value = -1;
+    bool any() const { return map >= 0 || key >= 0 || value >= 0; }
+};
+// Those that a program's kind and target say.
+ContextWords context_words(const Program& program) noexcept;
+
 class Image {
 public:
     Form form = Form::Sandbox;
@@ -135,6 +143,7 @@ public:
     // Unchecked: what plain loads find of kernel variables that are numbers.
     std::vector<std::unique_ptr<uint64_t[]>> variables;
     bool reclaims = false;       // a map of it frees values while programs run: runs enter an epoch
+    ContextWords words;          // of the context that the run fills in
     const Code* code = nullptr;  // what runs it; set once by the owner before the first run
     uint32_t program_id = 0;     // LoadedProgram::id()
 };

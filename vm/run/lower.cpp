@@ -76,6 +76,7 @@ public:
         image_->program = program_;
         image_->raw = program_->type->kind == ProgKind::Raw;
         image_->facts = facts_;
+        image_->words = context_words(*program_);
         SKEP_CHECK(bind_maps());
         image_->objects = std::move(binding_.objects);
         if (image_->objects != nullptr)

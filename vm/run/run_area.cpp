@@ -12,6 +12,18 @@
 
 namespace skep {
 
+ContextWords context_words(const Program& program) noexcept {
+    if (program.type->kind == ProgKind::RawTracepointWritable) return {.value = 0};
+    const bool iterates = program.type->kind == ProgKind::Tracing &&
+                          program.attach_type == static_cast<uint32_t>(AttachType::TraceIter);
+    if (!iterates) return {};
+    if (program.attach_target == "bpf_map") return {.map = 1};
+    if (program.attach_target == "bpf_map_elem") return {.map = 1, .key = 2, .value = 3};
+    if (program.attach_target == "sockmap") return {.map = 1, .key = 2};
+    if (program.attach_target == "bpf_sk_storage_map") return {.map = 1, .value = 3};
+    return {};
+}
+
 namespace {
 
 const Image& running(const HelperEnv& env) noexcept {
@@ -30,9 +42,13 @@ const Callable* function_at(const HelperEnv& env, uint32_t slot) noexcept {
 const TailTarget* program_at(const HelperEnv& env, Map& map, uint32_t index) noexcept {
     const auto* target = static_cast<const TailTarget*>(map.executable(index));
     if (target == nullptr) return nullptr;
-    const bool fits = target->image->program->type == running(env).program->type &&
+    const Image& from = running(env);
+    const bool fits = target->image->program->type == from.program->type &&
                       (target->image->form == Form::Sandbox) == env.sandbox;
-    return fits ? target : nullptr;
+    // The buffers behind the context are as large as this program needs them.
+    const bool enough = target->image->facts->read_buffer <= from.facts->read_buffer &&
+                        target->image->facts->write_buffer <= from.facts->write_buffer;
+    return fits && enough ? target : nullptr;
 }
 
 }  // namespace
@@ -178,6 +194,23 @@ void set_context(RunArea& area, const Image& image) noexcept {
     area.entry_r1 = guest_address(region::kContext, 0);
 }
 
+// What the context leads to: the key and the value of a map's element.
+void set_buffers(RunArea& area) noexcept {
+    const auto* context = static_cast<const BytesContext*>(area.ctx);
+    if (context == nullptr) return;
+    const ContextWords& words = static_cast<const Image*>(area.image)->words;
+    const auto open = [&](uint32_t number, std::byte* data, uint64_t size, bool writable) {
+        if (data == nullptr) return;
+        area.table[number] = {.base = data,
+                              .lo = region::kBufferBase,
+                              .kind = static_cast<uint32_t>(RegionKind::Memory),
+                              .readable = size,
+                              .writable = writable ? size : 0};
+    };
+    if (words.key >= 0) open(region::kKey, context->key, context->key_size, false);
+    if (words.value >= 0) open(region::kBuffer, context->value, context->value_size, true);
+}
+
 // What a sandboxed run can address besides its maps.
 void set_regions(RunArea& area) noexcept {
     // What an earlier run of the slot saw of inner maps is not this one's to see.
@@ -186,6 +219,8 @@ void set_regions(RunArea& area) noexcept {
     area.table[region::kScratch] = {};
     area.table[region::kObject] = {};
     area.table[region::kBuffer] = {};
+    area.table[region::kKey] = {};
+    if (static_cast<const Image*>(area.image)->words.any()) set_buffers(area);
     area.set_object_region();
     Region& packet = area.table[region::kPacket];
     packet = {};

@@ -155,10 +155,23 @@ struct SkbContext {
     std::byte tunnel_opt[252] = {};
 };
 
+class Map;
+
 // Programs whose context is bytes that the host gives (tracing, raw).
 struct BytesContext {
     std::byte* data = nullptr;
     uint64_t size = 0;
+    // What some programs find behind words of their context; a run writes the addresses, as the
+    // program knows them, into `data`, 0 for null. Iterators over maps: `map` is word 1 (left as it
+    // is for null). Iterators over the elements of a map (bpf_map_elem, sockmap,
+    // bpf_sk_storage_map): the element's key and value, both null in the last run. Writable raw
+    // tracepoints: `value` is the buffer. A verified program that reads or writes beyond what is
+    // given does not run: Trap BadArgument.
+    Map* map = nullptr;
+    std::byte* key = nullptr;  // read by the program only
+    uint64_t key_size = 0;
+    std::byte* value = nullptr;
+    uint64_t value_size = 0;
 };
 
 // struct bpf_sock_addr. Addresses and ports in network byte order.
