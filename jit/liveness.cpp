@@ -56,9 +56,7 @@ uint16_t atomic_writes(const Insn& i) {
     return fetches(i.atomic()) ? bit(i.src) : uint16_t{0};
 }
 
-}  // namespace
-
-uint16_t Liveness::reads(const Insn& i) {
+[[gnu::always_inline]] inline uint16_t reads_of(const Insn& i) {
     if (i.kind == Kind::Atomic) [[unlikely]]
         return atomic_reads(i);
     const Touch& touch = kTouches[static_cast<size_t>(i.kind)];
@@ -67,12 +65,24 @@ uint16_t Liveness::reads(const Insn& i) {
                                  unsigned{touch.reads_src && !i.is_imm} << i.src);
 }
 
-uint16_t Liveness::writes(const Insn& i) {
+[[gnu::always_inline]] inline uint16_t writes_of(const Insn& i) {
     if (i.kind == Kind::Atomic) [[unlikely]]
         return atomic_writes(i);
     const Touch& touch = kTouches[static_cast<size_t>(i.kind)];
     return static_cast<uint16_t>(touch.writes | unsigned{touch.writes_dst} << i.dst);
 }
+
+bool goes_straight_on(Kind kind) {
+    constexpr auto bit = [](Kind k) { return 1u << static_cast<unsigned>(k); };
+    constexpr unsigned kOthers = bit(Kind::Exit) | bit(Kind::Jump) | bit(Kind::Branch) |
+                                 bit(Kind::MayGoto) | bit(Kind::Imm64);
+    return (kOthers & bit(kind)) == 0;
+}
+
+}  // namespace
+
+uint16_t Liveness::reads(const Insn& insn) { return reads_of(insn); }
+uint16_t Liveness::writes(const Insn& insn) { return writes_of(insn); }
 
 uint16_t Liveness::after(uint32_t slot, const Insn& i) const {
     switch (i.kind) {
@@ -94,10 +104,12 @@ Liveness::Liveness(const Image& image) : image_(image), slots_(image.slots.size(
     for (auto slot = static_cast<uint32_t>(image.slots.size()); slot-- > 0;) {
         const Insn& i = image.slots[slot].insn;
         Masks& m = slots_[slot];
-        m.reads = reads(i);
-        m.writes = writes(i);
-        m.after = after(slot, i);
+        m.reads = reads_of(i);
+        m.writes = writes_of(i);
+        const bool straight = goes_straight_on(i.kind);
+        m.after = straight ? slots_[slot + 1].before : after(slot, i);
         m.before = static_cast<uint16_t>((m.after & ~m.writes) | m.reads);
+        if (straight) continue;
         const bool jumps =
             i.kind == Kind::Jump || i.kind == Kind::Branch || i.kind == Kind::MayGoto;
         loops |= jumps && i.target <= static_cast<int32_t>(slot);

@@ -1,15 +1,8 @@
 #include "jit/optimise.hpp"
 
-namespace skep::jit {
+#include <algorithm>
 
-uint8_t how_block_ends(const ImageSlot& s) {
-    constexpr auto bit = [](Kind kind) { return 1u << static_cast<unsigned>(kind); };
-    constexpr unsigned kEnding = bit(Kind::Jump) | bit(Kind::Exit) | bit(Kind::Call) |
-                                 bit(Kind::CallLocal) | bit(Kind::LoadPacket);
-    const bool ends = s.trap != TrapCode::None || (kEnding & bit(s.insn.kind)) != 0;
-    return static_cast<uint8_t>((ends ? kEndsBlock : 0) |
-                                (s.insn.kind == Kind::Imm64 ? kTakesTwoSlots : 0));
-}
+namespace skep::jit {
 
 namespace {
 
@@ -38,13 +31,12 @@ std::vector<Op> optimise(const Image& image, const Liveness& liveness, const Out
         const bool private_frame = has_private_frame(image, liveness, f);
         for (uint32_t first = f.first; first < last;) {
             uint32_t end = first;
-            while (end < last) {
+            const uint32_t longest = first + kMaxBlock - 2;
+            for (bool open = true; open && end < last;) {
                 const uint8_t how = ends[end];
-                const bool wide = (how & kTakesTwoSlots) != 0 && end + 1 < last;
-                end += wide ? 2 : 1;
-                if (selects[end - 1] != 0) continue;  // its move belongs to it
-                if ((how & kEndsBlock) != 0 || end - first + 2 >= kMaxBlock) break;
-                if (end < last && targets[end] != 0) break;
+                end = std::min(end + 1 + how / kTakesTwoSlots, last);
+                open = selects[end - 1] != 0 ||  // its move belongs to it
+                       ((how & kEndsBlock) == 0 && targets[end] == 0 && end < longest);
             }
             selector.select(first, end, private_frame, ops);
             first = end;

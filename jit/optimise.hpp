@@ -14,7 +14,14 @@ namespace skep::jit {
 // Of a slot: control does not simply go on behind it, or comes back with other registers; it is a
 // 64-bit immediate.
 inline constexpr uint8_t kEndsBlock = 1, kTakesTwoSlots = 2;
-uint8_t how_block_ends(const ImageSlot& slot);
+inline uint8_t how_block_ends(const ImageSlot& s) {
+    constexpr auto bit = [](Kind kind) { return 1u << static_cast<unsigned>(kind); };
+    constexpr unsigned kEnding = bit(Kind::Jump) | bit(Kind::Exit) | bit(Kind::Call) |
+                                 bit(Kind::CallLocal) | bit(Kind::LoadPacket);
+    const bool ends = s.trap != TrapCode::None || (kEnding & bit(s.insn.kind)) != 0;
+    return static_cast<uint8_t>((ends ? kEndsBlock : 0) |
+                                (s.insn.kind == Kind::Imm64 ? kTakesTwoSlots : 0));
+}
 
 // What is known of the slots, by slot.
 struct Outline {

@@ -1,6 +1,7 @@
 #include "jit/plan.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "jit/runtime.hpp"
 
@@ -19,53 +20,61 @@ Plan::Plan(const Image& image, Abilities abilities)
       ends_(image.slots.size(), 0),
       callbacks_(image.functions.size(), false),
       saved_(image.functions.size(), 0),
-      chargers_(image.slots.size() + 1, kNoSlot),
-      loop_ends_(image.slots.size() + 1, 0),
       bound_(image.slots.size() + 1, 0) {
     find_jumps();
-    find_selects();
+    if (has_selects_) find_selects();
     ops_ = optimise(image, liveness_, {targets_, selects_, ends_}, abilities);
-    give_up_selects();
+    if (has_selects_) give_up_selects();
     find_saved();
     find_depth();
     if (image.fuel) find_fuel_register();
     find_fall_through();
     if (image.fuel) find_chargers();
     bare_ = find_bare();
-    for (uint32_t i = 0; i < image.slots.size(); ++i) {
-        bound_[i + 1] = bound_[i] + head_bound(i) + size_bound(i);
-    }
+    find_sizes();
 }
 
 void Plan::find_jumps() {
     if (const int32_t callback = image_.program->exception_callback; callback >= 0)
         callbacks_[static_cast<uint32_t>(callback)] = true;
-    for (uint32_t i = 0; i < image_.slots.size(); ++i) {
-        const ImageSlot& s = image_.slots[i];
-        const Insn& insn = s.insn;
-        ends_[i] = how_block_ends(s);
-        if (insn.kind == Kind::Alu || insn.kind == Kind::Load || insn.kind == Kind::Store) continue;
-        if (insn.kind == Kind::Imm64 && insn.pseudo_imm() == PseudoImm::Func) {
-            callbacks_[subprogram_at(static_cast<uint32_t>(insn.target))] = true;
-            nests_ = true;
+    constexpr auto bit = [](Kind kind) { return 1u << static_cast<unsigned>(kind); };
+    constexpr unsigned kJumps = bit(Kind::Jump) | bit(Kind::Branch) | bit(Kind::MayGoto);
+    constexpr unsigned kOthers = bit(Kind::Imm64) | bit(Kind::Call) | bit(Kind::CallLocal);
+    for (const Subprogram& subprogram : image_.program->subprograms) {
+        const ImageSlot* s = image_.slots.data() + subprogram.first;
+        for (uint32_t i = subprogram.first; i < subprogram.first + subprogram.count; ++i, ++s) {
+            ends_[i] = how_block_ends(*s);
+            const unsigned kind = bit(s->insn.kind);
+            if ((kind & (kJumps | kOthers)) == 0) continue;
+            if ((kind & kJumps) != 0) {
+                if (!s->dead) find_jump(i, subprogram);
+                continue;
+            }
+            const Insn& insn = s->insn;
+            if (insn.kind == Kind::Imm64 && insn.pseudo_imm() == PseudoImm::Func) {
+                callbacks_[subprogram_at(static_cast<uint32_t>(insn.target))] = true;
+                nests_ = true;
+            }
+            if (is_tail_call(*s)) nests_ = tail_calls_ = true;
+            // The program itself has no entry for calls; only a recursive one would need it.
+            if (insn.kind == Kind::CallLocal && insn.target == 0) structured_ = false;
         }
-        if (is_tail_call(s)) nests_ = tail_calls_ = true;
-        // The program itself has no entry for calls; only a recursive one would need it.
-        if (insn.kind == Kind::CallLocal && insn.target == 0) structured_ = false;
-        const bool jumps =
-            insn.kind == Kind::Jump || insn.kind == Kind::Branch || insn.kind == Kind::MayGoto;
-        if (!jumps || s.dead) continue;
-        const auto target = static_cast<uint32_t>(insn.target);
-        if (may_select(i)) {
-            selects_[i] = true;
-            continue;
-        }
-        targets_[target] = true;
-        if (subprogram_at(target) != subprogram_at(i)) structured_ = false;
-        if (target > i) continue;
-        loop_heads_[target] = true;
-        loop_ends_[target] = i + 1;
     }
+}
+
+void Plan::find_jump(uint32_t slot, const Subprogram& subprogram) {
+    const auto target = static_cast<uint32_t>(image_.slots[slot].insn.target);
+    if (may_select(slot)) {
+        selects_[slot] = has_selects_ = true;
+        return;
+    }
+    targets_[target] = true;
+    if (target < subprogram.first || target >= subprogram.first + subprogram.count)
+        structured_ = false;
+    if (target > slot) return;
+    loop_heads_[target] = true;
+    if (loop_ends_.empty()) loop_ends_.assign(image_.slots.size() + 1, 0);
+    loop_ends_[target] = slot + 1;
 }
 
 // if a op b goto +1; dst = src. Or the branch goes where a jump behind the move goes, too, as long
@@ -106,6 +115,7 @@ void Plan::give_up_selects() {
 }
 
 void Plan::find_chargers() {
+    chargers_.assign(image_.slots.size() + 1, kNoSlot);
     std::vector<bool> several(chargers_.size(), false);
     for (uint32_t i = 0; i < image_.slots.size(); ++i) {
         const ImageSlot& s = image_.slots[i];
@@ -234,29 +244,65 @@ unsigned Plan::alignment(uint32_t slot) const {
 uint32_t Plan::head_bound(uint32_t slot) const {
     if (loop_heads_[slot] == 0) return 0;
     constexpr uint32_t kCharge = 24;
-    return alignment(slot) + (chargers_[slot] != kNoSlot ? kCharge : 0);
+    return alignment(slot) + (sole_charger(slot) != kNoSlot ? kCharge : 0);
 }
+
+namespace {
 
 // Generous: a jump that is long for nothing costs four bytes, one that does not reach a second
 // translation without short ones (jit.cpp).
-uint32_t Plan::size_bound(uint32_t slot) const {
-    const ImageSlot& s = image_.slots[slot];
-    if (image_.hardened) return 200;
-    if (s.trap != TrapCode::None) return 32;
-    if (ops_[slot].what == Op::What::Nothing) return 0;
-    const bool access = s.insn.kind == Kind::Load || s.insn.kind == Kind::Store;
-    if (access && image_.form == Form::Unchecked && s.access != Access::ContextDynamic) return 16;
-    const bool charged = s.charge && image_.fuel;
-    switch (s.insn.kind) {
-        case Kind::Alu: return s.insn.alu() == AluOp::Div || s.insn.alu() == AluOp::Mod ? 96 : 20;
+constexpr uint8_t size_of_kind(Kind kind) {
+    switch (kind) {
+        case Kind::Alu: return 20;
+        case Kind::Load:
+        case Kind::Store: return 16;
         case Kind::Neg:
         case Kind::Endian:
         case Kind::Imm64: return 12;
         case Kind::Imm64High: return 0;
-        case Kind::Jump: return charged ? 32 : 8;
-        case Kind::Branch: return charged ? 56 : 30;
+        case Kind::Jump: return 8;
+        case Kind::Branch: return 30;
         case Kind::Exit: return 32;
         default: return 160;
+    }
+}
+constexpr auto kSizes = [] {
+    std::array<uint8_t, static_cast<size_t>(Kind::AddrSpaceCast) + 1> table{};
+    for (size_t k = 0; k < table.size(); ++k) table[k] = size_of_kind(static_cast<Kind>(k));
+    return table;
+}();
+
+}  // namespace
+
+uint32_t Plan::size_bound(const ImageSlot& s) const {
+    if (image_.hardened) return 200;
+    if (s.trap != TrapCode::None) return 32;
+    const Insn& i = s.insn;
+    const uint32_t size = kSizes[static_cast<size_t>(i.kind)];
+    switch (i.kind) {
+        case Kind::Alu: return i.alu() == AluOp::Div || i.alu() == AluOp::Mod ? 96 : size;
+        case Kind::Load:
+        case Kind::Store:
+            return image_.form == Form::Unchecked && s.access != Access::ContextDynamic ? size
+                                                                                        : 160;
+        case Kind::Jump:
+        case Kind::Branch: return s.charge && image_.fuel ? size + 26 : size;
+        default: return size;
+    }
+}
+
+void Plan::find_sizes() {
+    uint32_t bound = 0;
+    const ImageSlot* s = image_.slots.data();
+    const Op* op = ops_.data();
+    for (uint32_t i = 0; i < image_.slots.size(); ++i, ++s, ++op) {
+        if (loop_heads_[i] != 0) bound += head_bound(i);
+        if (op->what != Op::What::Nothing) {
+            // What the optimiser chose needs no checks.
+            const bool chosen = op->what > Op::What::AluImm;
+            bound += chosen ? kSizes[static_cast<size_t>(s->insn.kind)] : size_bound(*s);
+        }
+        bound_[i + 1] = bound;
     }
 }
 

@@ -23,7 +23,9 @@ public:
     bool is_loop_head(uint32_t slot) const { return loop_heads_[slot] != 0; }
     // The only slot that jumps back to this one and costs fuel, if that is a branch; else kNoSlot.
     // Its charge can stand in front of the loop head, where the branch goes.
-    uint32_t sole_charger(uint32_t slot) const { return chargers_[slot]; }
+    uint32_t sole_charger(uint32_t slot) const {
+        return chargers_.empty() ? kNoSlot : chargers_[slot];
+    }
     // To which multiple the head of a loop is aligned: short loops stay within a cache line.
     unsigned alignment(uint32_t slot) const;
     // r6..r9 as far as the subprogram writes them; all subprograms together.
@@ -58,10 +60,12 @@ public:
 private:
     static constexpr uint32_t kNear = 100;
 
-    uint32_t size_bound(uint32_t slot) const;
+    uint32_t size_bound(const ImageSlot& slot) const;
     // What stands in front of a slot that loops start with.
     uint32_t head_bound(uint32_t slot) const;
     void find_jumps();
+    void find_jump(uint32_t slot, const Subprogram& subprogram);
+    void find_sizes();
     void find_selects();
     void give_up_selects();
     bool may_select(uint32_t slot) const;
@@ -79,8 +83,8 @@ private:
     std::vector<bool> callbacks_;
     std::vector<Op> ops_;
     std::vector<uint16_t> saved_;
-    std::vector<uint32_t> chargers_;   // by slot
-    std::vector<uint32_t> loop_ends_;  // by slot: behind the last jump back to it
+    std::vector<uint32_t> chargers_;   // by slot; empty where nothing is charged
+    std::vector<uint32_t> loop_ends_;  // by slot: behind the last jump back to it; empty: no loops
     std::vector<uint32_t> bound_;      // upper bound of the code's bytes before each slot
     uint16_t image_saved_ = 0;
     Reg fuel_register_ = 0;
@@ -89,6 +93,7 @@ private:
     bool deep_ = false;
     bool bare_ = false;
     bool structured_ = true;
+    bool has_selects_ = false;
 };
 
 }  // namespace skep::jit

@@ -1,6 +1,7 @@
 #include "jit/select.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "vm/isa/semantics.hpp"
 
@@ -45,29 +46,30 @@ void Selector::select(uint32_t first, uint32_t end, bool private_frame, std::vec
     failed_ = false;
     folding_count_ = 0;
     leaves_with_ = 0;
+    ValueId id = values_.id_of(end);
+    const ImageSlot* s = image_.slots.data() + end;
     for (uint32_t slot = end; slot-- > first;) {
-        const ImageSlot& s = image_.slots[slot];
-        if (s.dead || s.trap != TrapCode::None) continue;
-        epoch_ = values_[values_.id_of(slot)].epoch;
-        const Value& d = values_[values_.id_of(slot)];
+        --id;
+        --s;
+        if (s->dead || s->trap != TrapCode::None) continue;
+        const Value& d = values_[id];
+        epoch_ = d.epoch;
         need_leaving(d.leaving);
         if (d.reg != kNoReg) {
             current_[d.reg] = d.previous;
             leaves_with_ &= static_cast<uint16_t>(~(1u << d.reg));
         }
-        ops[slot] = choose(slot);
+        ::new (&ops[slot]) Op(choose(id, s->insn, slot));  // made in place
     }
     if (failed_) std::fill(ops.begin() + first, ops.begin() + end, Op{});
 }
 
-Op Selector::choose(uint32_t slot) {
-    const ValueId id = values_.id_of(slot);
+Op Selector::choose(ValueId id, const Insn& insn, uint32_t slot) {
     const Value& v = values_[id];
     if (v.redundant) return Op{.what = Op::What::Nothing};
-    const Kind kind = image_.slots[slot].insn.kind;
-    if (kind == Kind::Branch) return choose_branch(slot);
-    if (kind == Kind::Store && v.computes) return choose_store(slot);
-    return v.reg == kNoReg ? as_it_stands(slot) : choose_definition(id);
+    if (insn.kind == Kind::Branch) return choose_branch(id, slot);
+    if (insn.kind == Kind::Store && v.computes) return choose_store(id, insn);
+    return v.reg == kNoReg ? as_it_stands(slot) : choose_definition(id, insn, slot);
 }
 
 // --- registers ----------------------------------------------------------------------------------
@@ -94,8 +96,8 @@ bool Selector::in_force(ValueId definition) const {
 ValueId Selector::holder(ValueId v) const {
     const Value& first = values_[v];
     if (first.next == kNoValue) {
-        const bool here = first.reg != kNoReg && !first.dropped && in_force(v);
-        return here ? v : kNoValue;
+        if (first.reg == kNoReg || first.dropped) return kNoValue;
+        return current_[first.reg] == v || in_force(v) ? v : kNoValue;
     }
     ValueId found = kNoValue;
     unsigned steps = 0;
@@ -129,7 +131,7 @@ void Selector::need(ValueId definition) {
     ++values_[d.value].needed_defs;
 }
 
-Reg Selector::take(ValueId v, Reg preferred) {
+Reg Selector::take_of_several(ValueId v, Reg preferred) {
     ValueId d = holder(v);
     // An operand that is already where the result goes saves a move.
     if (preferred != kNoReg) {
@@ -311,10 +313,8 @@ Op Selector::as_it_stands(uint32_t slot) {
     return Op{};
 }
 
-Op Selector::choose_definition(ValueId id) {
+Op Selector::choose_definition(ValueId id, const Insn& i, uint32_t slot) {
     const Value& d = values_[id];
-    const uint32_t slot = values_.slot_of(id);
-    const Insn& i = image_.slots[slot].insn;
     if (d.value != id) return d.needed ? choose_copy(id) : Op{.what = Op::What::Nothing};
     const bool pure = d.computes || d.what == Value::What::Const || i.kind == Kind::Alu;
     if (!d.needed && pure) return Op{.what = Op::What::Nothing};
@@ -492,10 +492,10 @@ bool Selector::compute_from_load(const Value& v, Reg dst, Op& out) {
     return possible;
 }
 
-Op Selector::choose_branch(uint32_t slot) {
-    const Value& v = values_[values_.id_of(slot)];
+Op Selector::choose_branch(ValueId id, uint32_t slot) {
+    const Value& v = values_[id];
     Op out{.width = v.width, .op = v.op, .selects = selects_[slot] != 0, .imm = v.imm};
-    if (out.selects && !values_[values_.id_of(slot + 1)].needed)
+    if (out.selects && !values_[static_cast<ValueId>(id + 1)].needed)
         return Op{.what = Op::What::Nothing, .selects = true};
     if (!v.computes) return as_it_stands(slot);
     const auto cond = static_cast<CondOp>(v.op);
@@ -581,12 +581,11 @@ bool Selector::choose_memory_compare(const Value& v, CondOp cond, Op& out) {
     return possible;
 }
 
-Op Selector::choose_store(uint32_t slot) {
-    const ValueId id = values_.id_of(slot);
+Op Selector::choose_store(ValueId id, const Insn& insn) {
     const Value& v = values_[id];
     Op out{.what = Op::What::StoreImm, .bits = v.count};
     if (v.b == kNoValue) {
-        out.imm = image_.slots[slot].insn.imm;
+        out.imm = insn.imm;
     } else if (values_[v.b].what == Value::What::Const && fits_i32(values_[v.b].imm)) {
         out.imm = values_[v.b].imm;
         ++values_[v.b].served;

@@ -42,9 +42,9 @@ private:
         unsigned folds = 0;
     };
 
-    Op choose(uint32_t slot);
+    Op choose(ValueId id, const Insn& insn, uint32_t slot);
     Op as_it_stands(uint32_t slot);
-    Op choose_definition(ValueId id);
+    Op choose_definition(ValueId id, const Insn& insn, uint32_t slot);
     Op choose_copy(ValueId id);
     Op compute(ValueId v, Reg dst);
     Op compute_alu(const Value& v, Reg dst);
@@ -55,17 +55,30 @@ private:
     bool compute_sum(ValueId v, Reg dst, Op& out);
     bool compute_with_load(const Value& v, Reg dst, Op& out);
     bool compute_from_load(const Value& v, Reg dst, Op& out);
-    Op choose_branch(uint32_t slot);
+    Op choose_branch(ValueId id, uint32_t slot);
     bool choose_test(const Value& v, CondOp cond, Op& out);
     bool choose_memory_compare(const Value& v, CondOp cond, Op& out);
-    Op choose_store(uint32_t slot);
+    Op choose_store(ValueId id, const Insn& insn);
 
     // Whether `v` is in some register here; take() says in which one, and keeps it there.
     bool held(ValueId v) const { return holder(v) != kNoValue; }
     ValueId holder(ValueId v) const;
     bool in_force(ValueId definition) const;
     bool kept(ValueId v) const;
-    Reg take(ValueId v, Reg preferred = kNoReg);
+    Reg take(ValueId v, Reg preferred = kNoReg) {
+        // Most values have one definition, which is in force.
+        Value& value = values_[v];
+        if (value.next != kNoValue || value.reg == kNoReg || value.dropped ||
+            current_[value.reg] != v)
+            return take_of_several(v, preferred);
+        ++value.served;
+        if (!value.needed) {
+            value.needed = true;
+            ++values_[value.value].needed_defs;
+        }
+        return value.reg;
+    }
+    Reg take_of_several(ValueId v, Reg preferred);
     void need(ValueId definition);
     void need_registers(uint16_t mask);
     void need_leaving(uint16_t mask);

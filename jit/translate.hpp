@@ -36,7 +36,8 @@ void Translator<M>::emit_function(uint32_t f) {
     }
     for (uint32_t i = s.first; i < end;) {
         if (!open_groups_.empty()) end_groups(i);
-        if (at(i).dead && (at(i).trap == TrapCode::None || !entered(i))) {
+        const ImageSlot& slot = at(i);
+        if (slot.dead && (slot.trap == TrapCode::None || !entered(i))) {
             ++i;
             continue;
         }
@@ -46,7 +47,12 @@ void Translator<M>::emit_function(uint32_t f) {
             no_fall_through_ = UINT64_MAX;
             barrier();
         }
-        if (plan_.op(i).what != Op::What::Nothing) mark(i);
+        const Op& op = plan_.op(i);
+        if (op.what == Op::What::Nothing && slot.insn.kind != Kind::Branch) {
+            i += slot.insn.kind == Kind::Imm64 ? 2 : 1;
+            continue;
+        }
+        if (op.what != Op::What::Nothing) mark(i);
         i = emit_slot(i);
     }
     if (!open_groups_.empty()) end_groups(end);

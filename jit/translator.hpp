@@ -37,6 +37,7 @@ public:
 
     // Emits everything. `entries()` and `positions()` are valid afterwards.
     void translate() {
+        positions_.reserve(image_.slots.size() + 64);
         m_.expect_size(plan_.size_bound(), no_short_jumps_);
         exit_trap_ = m_.new_label();
         for (uint32_t f = 0; f < image_.functions.size(); ++f) {

@@ -69,27 +69,38 @@ bool Values::is_plain(uint32_t slot) const {
 }
 
 void Values::build(uint32_t first, uint32_t end, bool private_frame) {
+    static constexpr auto kAtEntry = [] {
+        std::array<Value, kRegisters> values;
+        for (ValueId r = 0; r < kRegisters; ++r) {
+            values[r].reg = static_cast<Reg>(r);
+            values[r].value = values[r].last = r;
+        }
+        return values;
+    }();
     first_ = first;
     epoch_ = 0;
     private_frame_ = private_frame;
     forget_kept();
-    leaves_with_ = 0;
-    values_.assign(size_t{kRegisters} + end - first, Value{});
-    for (ValueId r = 0; r < kRegisters; ++r) {
-        values_[r].reg = static_cast<Reg>(r);
-        values_[r].value = values_[r].last = r;
-        current_[r] = r;
-    }
+    leaves_with_ = defined_ = 0;
+    const size_t slots = end - first;
+    if (values_.size() < kRegisters + slots)
+        values_.resize(std::max<size_t>(kRegisters + slots, kMaxBlock));
+    std::copy(kAtEntry.begin(), kAtEntry.end(), values_.begin());
+    std::fill_n(values_.begin() + kRegisters, slots, Value{});
+    for (ValueId r = 0; r < kRegisters; ++r) current_[r] = r;
     uint32_t last = end - 1;
     if (last > first && image_.slots[last].insn.kind == Kind::Imm64High) --last;
-    for (uint32_t slot = first; slot < end; ++slot) {
-        const ImageSlot& s = image_.slots[slot];
-        values_[id_of(slot)].epoch = epoch_;
-        if (s.dead || s.trap != TrapCode::None) continue;
-        add_slot(slot);
-        count(slot);
+    const ImageSlot* s = image_.slots.data() + first;
+    ValueId id = kRegisters;
+    for (uint32_t slot = first; slot < end; ++slot, ++s, ++id) {
+        values_[id].epoch = epoch_;
+        if (s->dead || s->trap != TrapCode::None) continue;
+        add_slot(id, *s, slot);
+        count(id, slot);
+        const Kind kind = s->insn.kind;
+        if (slot != last && kind != Kind::Branch && kind != Kind::MayGoto) continue;
         const uint16_t mask = leaving(slot, slot == last);
-        values_[id_of(slot)].leaving = mask;
+        values_[id].leaving = mask;
         demand_leaving(mask);
     }
 }
@@ -104,7 +115,7 @@ uint16_t Values::leaving(uint32_t slot, bool last) const {
         const uint16_t clobbered = calls ? liveness_.writes_at(slot) : uint16_t{0};
         return static_cast<uint16_t>(liveness_.live_after(slot) & ~clobbered);
     }
-    if ((i.kind != Kind::Branch && i.kind != Kind::MayGoto) || selects_[slot] != 0) return 0;
+    if (selects_[slot] != 0) return 0;
     return liveness_.live_before(static_cast<uint32_t>(i.target));
 }
 
@@ -116,19 +127,20 @@ void Values::demand_registers(uint16_t mask) {
 // A definition is demanded once by all who leave while it is in force: it has to be there for the
 // last of them, and then is for the others.
 void Values::demand_leaving(uint16_t mask) {
-    demand_registers(static_cast<uint16_t>(mask & ~leaves_with_));
+    // Nobody asks how often values from outside are used.
+    demand_registers(static_cast<uint16_t>(mask & defined_ & ~leaves_with_));
     leaves_with_ |= mask;
 }
 
 // What the slot demands by being executed. Dead ones demand, too, which costs a fold at most.
-void Values::count(uint32_t slot) {
-    const Value& v = values_[id_of(slot)];
+void Values::count(ValueId id, uint32_t slot) {
+    const Value& v = values_[id];
     if (v.computes) {
         demand(v.a);
         demand(v.b);
         return;
     }
-    const bool copies = v.reg != kNoReg && v.value != id_of(slot) && !v.effect;
+    const bool copies = v.reg != kNoReg && v.value != id && !v.effect;
     if (copies || v.redundant || v.what == Value::What::Const) return;
     uint16_t mask = liveness_.reads_at(slot);
     // What it overwrites was read before.
@@ -146,6 +158,7 @@ void Values::define(ValueId id, Reg reg, ValueId value) {
     d.previous = current_[reg];
     current_[reg] = id;
     leaves_with_ &= static_cast<uint16_t>(~(1u << reg));
+    defined_ |= static_cast<uint16_t>(1u << reg);
     if (value == id) {
         d.last = id;
         return;
@@ -188,10 +201,8 @@ bool Values::held_now(ValueId value) const {
                        [&](ValueId d) { return values_[d].value == value; });
 }
 
-void Values::add_slot(uint32_t slot) {
-    const ImageSlot& s = image_.slots[slot];
+void Values::add_slot(ValueId id, const ImageSlot& s, uint32_t slot) {
     const Insn& i = s.insn;
-    const ValueId id = id_of(slot);
     Value& v = values_[id];
     static constexpr SlotFact kNothingKnown{};
     const SlotFact& fact = facts_ ? image_.facts->slots[slot] : kNothingKnown;

@@ -96,8 +96,8 @@ private:
     }
     void demand_registers(uint16_t mask);
     void demand_leaving(uint16_t mask);
-    void count(uint32_t slot);
-    void add_slot(uint32_t slot);
+    void count(ValueId id, uint32_t slot);
+    void add_slot(ValueId id, const ImageSlot& image_slot, uint32_t slot);
     void add_alu(ValueId id, const Insn& insn);
     void add_move(ValueId id, const Insn& insn);
     void add_select(ValueId id, const Insn& insn);
@@ -134,6 +134,7 @@ private:
     unsigned next_kept_ = 0;  // how many have been kept
     // Registers whose definition in force is demanded by somebody who leaves.
     uint16_t leaves_with_ = 0;
+    uint16_t defined_ = 0;  // registers that the block has defined
     uint32_t first_ = 0;
     uint16_t epoch_ = 0;
     bool private_frame_ = false;
