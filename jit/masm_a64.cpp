@@ -2,6 +2,8 @@
 // themselves. x12 and x13 are used inside one operation only.
 #include "jit/masm_a64.hpp"
 
+#include <bit>
+
 #include <asmjit/arm/a64utils.h>
 
 #include "vm/isa/semantics.hpp"
@@ -450,7 +452,7 @@ void MasmA64::jump(LabelId target, bool) { assembler_.b(label(target)); }
 
 void MasmA64::jump_if(CondCode code, LabelId target, bool near) {
     if (target == kNoLabel) return;
-    if ((near && !no_short_) || !far_) {
+    if (reaches(near)) {
         assembler_.b(code, label(target));
         return;
     }
@@ -458,6 +460,19 @@ void MasmA64::jump_if(CondCode code, LabelId target, bool near) {
     assembler_.b(negated(code), over);
     assembler_.b(label(target));
     assembler_.bind(over);
+}
+
+// Jumps if r is 0, or if it is not, without a comparison.
+void MasmA64::jump_if_zero(bool zero, a64::Gp r, LabelId target, bool near) {
+    const bool direct = reaches(near);
+    const asmjit::Label to = direct ? label(target) : assembler_.newLabel();
+    if (zero == direct)
+        assembler_.cbz(r, to);
+    else
+        assembler_.cbnz(r, to);
+    if (direct) return;
+    assembler_.b(label(target));
+    assembler_.bind(to);
 }
 
 void MasmA64::compare_imm(Width w, a64::Gp r, int64_t imm) {
@@ -491,6 +506,10 @@ void MasmA64::branch_imm(CondOp op, Width w, Reg a, int64_t imm, LabelId target,
         branch_test_imm(false, w, a, imm, target, near);
         return;
     }
+    if (imm == 0 && (op == CondOp::Eq || op == CondOp::Ne) && target != kNoLabel) {
+        jump_if_zero(op == CondOp::Eq, gp(w, a), target, near);
+        return;
+    }
     compare_imm(w, gp(w, a), imm);
     jump_if(cond_code(op), target, near);
 }
@@ -502,6 +521,15 @@ void MasmA64::branch_test(bool zero, Width w, Reg a, Reg b, LabelId target, bool
 
 void MasmA64::branch_test_imm(bool zero, Width w, Reg a, int64_t imm, LabelId target, bool near) {
     const uint64_t value = w == Width::Dw ? static_cast<uint64_t>(imm) : static_cast<uint32_t>(imm);
+    // One bit, and a target within 32 KiB.
+    if (near && !no_short_ && target != kNoLabel && std::has_single_bit(value)) {
+        const auto bit = asmjit::imm(std::countr_zero(value));
+        if (zero)
+            assembler_.tbz(gp(w, a), bit, label(target));
+        else
+            assembler_.tbnz(gp(w, a), bit, label(target));
+        return;
+    }
     if (a64::Utils::isLogicalImm(value, w == Width::Dw ? 64 : 32)) {
         assembler_.tst(gp(w, a), value);
     } else {
@@ -526,6 +554,10 @@ void MasmA64::branch_mem_imm(CondOp op, Width w, Mem mem, int32_t imm, LabelId t
         case Width::H: assembler_.ldrh(t, m); break;
         case Width::W:
         case Width::Dw: assembler_.ldr(t, m); break;
+    }
+    if (imm == 0 && (op == CondOp::Eq || op == CondOp::Ne) && target != kNoLabel) {
+        jump_if_zero(op == CondOp::Eq, t, target, near);
+        return;
     }
     compare_imm(compare, t, imm);
     jump_if(cond_code(op), target, near);

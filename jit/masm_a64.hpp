@@ -115,6 +115,8 @@ private:
     void atomic_lse(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void atomic_exclusive(AtomicOp op, Width w, asmjit::a64::Mem m, Reg src);
     void jump_if(asmjit::arm::CondCode code, LabelId target, bool near);
+    void jump_if_zero(bool zero, asmjit::a64::Gp r, LabelId target, bool near);
+    bool reaches(bool near) const { return (near && !no_short_) || !far_; }
     void compare_imm(Width w, asmjit::a64::Gp r, int64_t imm);
     void push_all(uint16_t saved);
     void pop_all(uint16_t saved);

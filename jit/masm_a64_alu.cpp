@@ -80,6 +80,17 @@ void MasmA64::alu3_imm(AluOp op, Width w, bool is_signed, Reg dst, Reg a, int64_
                     assembler_.add(d, x, magnitude);
                 return;
             }
+            // Two steps, where a constant would need as many and the addition comes on top.
+            if (magnitude > UINT16_MAX && magnitude < 1 << 24) {
+                if (subtract) {
+                    assembler_.sub(d, x, magnitude & 0xfff);
+                    assembler_.sub(d, d, magnitude & 0xfff000);
+                } else {
+                    assembler_.add(d, x, magnitude & 0xfff);
+                    assembler_.add(d, d, magnitude & 0xfff000);
+                }
+                return;
+            }
             break;
         }
         case AluOp::Or:

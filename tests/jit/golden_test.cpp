@@ -34,7 +34,7 @@ constexpr Golden kGolden[] = {
     {"mask before a branch",
      "r3 = r2\nr3 &= 4\nr0 = 1\nif r3 == 0 goto +1\nr0 = *(u8 *)(r1 + 0)\nexit",
      "mov eax, 1 | rex test sil, 4 | short je L2 | movzx eax, byte ptr [rdi]",
-     "mov w7, 1 | tst x1, 4 | b.eq L2 | ldrb w7, [x0]"},
+     "mov w7, 1 | tbz x1, 2, L2 | ldrb w7, [x0]"},
     {"comparison with memory",
      "r3 = *(u8 *)(r1 + 5)\nr0 = 1\nif r3 != 7 goto +1\nr0 = *(u8 *)(r1 + 0)\nexit",
      "mov eax, 1 | cmp byte ptr [rdi+5], 7 | short jne L2 | movzx eax, byte ptr [rdi]",
