@@ -49,7 +49,8 @@ void Translator<M>::emit_cold(Cold c) {
             leave_cold(c, access_gate());
             break;
         case Cold::What::Atomic:
-            m_.add3_imm(kTmp0, i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, i.off);
+            m_.add3_imm(
+                kTmp0, value_of(i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, kTmp0), i.off);
             leave_cold(c, access_gate());
             break;
         case Cold::What::Fuel:

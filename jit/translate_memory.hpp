@@ -34,11 +34,12 @@ bool Translator<M>::host_operand(uint32_t slot, Reg base, bool store, Cold::What
         out = Mem{.disp = s.insn.off, .base = base};
         return true;
     }
-    if (base == kFramePointer) return false;
-    if (!exact_ && expected_operand(slot, base, store, out)) return true;
+    // What lies beyond the own frame is rare: plain accesses leave it to the runtime.
+    if (base == kFramePointer && what != Cold::What::Atomic) return false;
+    if (base != kFramePointer && !exact_ && expected_operand(slot, base, store, out)) return true;
     back_ = m_.new_label();
     const LabelId refused = cold({.what = what, .slot = slot, .back = back_});
-    m_.translate(base, s.insn.off, s.insn.width, regions(store), refused);
+    m_.translate(value_of(base, kTmp0), s.insn.off, s.insn.width, regions(store), refused);
     barrier();
     out = Mem{.base = kTmp0};
     return true;
@@ -139,7 +140,7 @@ void Translator<M>::emit_atomic(uint32_t slot) {
     const unsigned bytes = bytes_of(i.width);
     Mem mem;
     if (!host_operand(slot, base, !acquire, Cold::What::Atomic, mem)) {
-        // Into the context, or beyond the frame: never allowed.
+        // Into the context: never allowed.
         access_by_runtime(slot, base, 0, false);
         return;
     }
