@@ -109,8 +109,10 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     m.ret();                // of a routine that saved nothing
     m.call_function(f);     // C++ function in the ABI; clobbers r0..r5 and the temporaries
     // A routine that calls u64 f(kTmp0, kTmp1, kTmp2, environment) with r0..r5 preserved; its
-    // result is in kTmp0. Reached by call_label.
-    m.gate(f);
+    // result is in kTmp0. Reached by call_label. If the byte at that displacement in the
+    // environment is not 0 then, it goes on to the label instead of returning; kNoLabel: it always
+    // returns.
+    m.gate(f, int32_t{}, l);
     // Moves and arithmetic; `w` is W or Dw, 32-bit forms zero-extend.
     m.mov(w, r, r);
     m.mov_imm(r, uint64_t{});
@@ -140,6 +142,8 @@ concept MacroAssembler = requires(M m, Reg r, Width w, AluOp op, CondOp c, Atomi
     // kTmp0 = host address of the `w` bytes at guest address [base + disp]; to the label if the
     // region table does not allow it. Clobbers all temporaries.
     m.translate(r, int32_t{}, w, regions, l);
+    // A routine for call_label: the same for the address in kTmp0, and 0 if it is not allowed.
+    m.translator(w, regions);
     // kTmp0 = what turns guest addresses of the region into host addresses, if [base + disp] and
     // the extent behind it lie inside; else to the label. Clobbers kTmp1.
     m.check_region(r, int32_t{}, check, l);

@@ -2,9 +2,8 @@
 // themselves. x12 and x13 are used inside one operation only.
 #include "jit/masm_a64.hpp"
 
-#include <bit>
-
 #include <asmjit/arm/a64utils.h>
+#include <bit>
 
 #include "vm/isa/semantics.hpp"
 
@@ -182,7 +181,7 @@ void MasmA64::call_function(Function function) {
     assembler_.mov(a64::x7, a64::x0);
 }
 
-void MasmA64::gate(Function function) {
+void MasmA64::gate(Function function, int32_t trap_disp, LabelId on_trap) {
     assembler_.stp(a64::x29, a64::x30, a64::ptr_pre(a64::sp, -16));
     assembler_.stp(a64::x0, a64::x1, a64::ptr_pre(a64::sp, -16));
     assembler_.stp(a64::x2, a64::x3, a64::ptr_pre(a64::sp, -16));
@@ -198,6 +197,10 @@ void MasmA64::gate(Function function) {
     assembler_.ldp(a64::x2, a64::x3, a64::ptr_post(a64::sp, 16));
     assembler_.ldp(a64::x0, a64::x1, a64::ptr_post(a64::sp, 16));
     assembler_.ldp(a64::x29, a64::x30, a64::ptr_post(a64::sp, 16));
+    if (on_trap != kNoLabel) {
+        assembler_.ldrb(kScratch0.w(), a64::ptr(a64::x26, trap_disp));
+        jump_if_zero(false, kScratch0.w(), on_trap, false);
+    }
     assembler_.ret(a64::x30);
 }
 
@@ -406,6 +409,15 @@ void MasmA64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, L
     jump_if(CondCode::kHI, refused, false);
     assembler_.ldr(t2, a64::ptr(t1, regions.base_disp));
     assembler_.add(t0, t0, t2);
+}
+
+void MasmA64::translator(Width w, RegionAccess regions) {
+    const LabelId refused = new_label();
+    translate(kTmp0, 0, w, regions, refused);
+    assembler_.ret(a64::x30);
+    bind(refused);
+    mov_imm(kTmp0, 0);
+    assembler_.ret(a64::x30);
 }
 
 void MasmA64::check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused) {

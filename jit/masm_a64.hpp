@@ -46,7 +46,7 @@ public:
     void pop_loop(Reg rounds);
     void ret();
     void call_function(Function function);
-    void gate(Function function);
+    void gate(Function function, int32_t trap_disp, LabelId on_trap);
 
     void mov(Width w, Reg dst, Reg src);
     void mov_imm(Reg dst, uint64_t value);
@@ -73,6 +73,7 @@ public:
     void atomic(AtomicOp op, Width w, Mem mem, Reg src);
     void lea(Reg dst, Mem mem);
     void translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused);
+    void translator(Width w, RegionAccess regions);
     void check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused);
     void region_delta(const RegionCheck& check);
 

@@ -154,7 +154,7 @@ void MasmX64::call_function(Function function) {
     assembler_.call(asmjit::imm(reinterpret_cast<uint64_t>(function)));
 }
 
-void MasmX64::gate(Function function) {
+void MasmX64::gate(Function function, int32_t trap_disp, LabelId on_trap) {
     constexpr x86::Gp kept[] = {x86::rax, x86::rdi, x86::rsi, x86::rdx, x86::rcx, x86::r8};
     for (const x86::Gp& r : kept) assembler_.push(r);
     assembler_.push(x86::r10);  // the call's return address and six pushes: align
@@ -166,6 +166,10 @@ void MasmX64::gate(Function function) {
     assembler_.mov(x86::r10, x86::rax);
     assembler_.pop(x86::r11);
     for (size_t i = std::size(kept); i-- > 0;) assembler_.pop(kept[i]);
+    if (on_trap != kNoLabel) {
+        assembler_.cmp(x86::byte_ptr(x86::r12, trap_disp), 0);
+        assembler_.j(x86::CondCode::kNotZero, label(on_trap));
+    }
     assembler_.ret();
 }
 
@@ -303,7 +307,7 @@ void MasmX64::lea(Reg dst, Mem mem) { assembler_.lea(kMap[dst], operand(mem, 0))
 
 void MasmX64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, LabelId refused) {
     if (disp == 0)
-        assembler_.mov(x86::r10, kMap[base]);
+        mov(Width::Dw, kTmp0, base);
     else
         assembler_.lea(x86::r10, x86::ptr(kMap[base], disp));
     assembler_.mov(x86::r11, x86::r10);
@@ -318,6 +322,15 @@ void MasmX64::translate(Reg base, int32_t disp, Width w, RegionAccess regions, L
     assembler_.cmp(x86::r9, x86::qword_ptr(x86::r11, regions.limit_disp));
     assembler_.ja(label(refused));
     assembler_.add(x86::r10, x86::qword_ptr(x86::r11, regions.base_disp));
+}
+
+void MasmX64::translator(Width w, RegionAccess regions) {
+    const LabelId refused = new_label();
+    translate(kTmp0, 0, w, regions, refused);
+    assembler_.ret();
+    bind(refused);
+    mov_imm(kTmp0, 0);
+    assembler_.ret();
 }
 
 void MasmX64::check_region(Reg base, int32_t disp, const RegionCheck& check, LabelId refused) {

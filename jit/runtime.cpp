@@ -74,6 +74,7 @@ uint64_t sandboxed_call(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint
 
 uint64_t runtime_access(uint64_t address, uint64_t slot, uint64_t value, HelperEnv* env) noexcept {
     RunArea& area = area_of(env);
+    area.native_slot = static_cast<uint32_t>(slot);
     const Insn& i = slot_of(env, slot).insn;
     const ImageSlot& image_slot = slot_of(env, slot);
     if (i.kind == Kind::Atomic && image_slot.access == Access::ContextDynamic &&
@@ -94,6 +95,7 @@ uint64_t runtime_access(uint64_t address, uint64_t slot, uint64_t value, HelperE
 }
 
 uint64_t runtime_packet_load(uint64_t index, uint64_t slot, uint64_t, HelperEnv* env) noexcept {
+    env->native_slot = static_cast<uint32_t>(slot);
     const LoadedValue loaded = load_packet(area_of(env), index, slot_of(env, slot).insn);
     env->native_ended = loaded.ok ? 0 : 1;
     return loaded.value;
@@ -103,8 +105,9 @@ uint64_t runtime_refuel(uint64_t, uint64_t, uint64_t, HelperEnv* env) noexcept {
     return env->refill() ? 1 : 0;
 }
 
-uint64_t runtime_open_frame(uint64_t, uint64_t callee, uint64_t, HelperEnv* env) noexcept {
+uint64_t runtime_open_frame(uint64_t slot, uint64_t callee, uint64_t, HelperEnv* env) noexcept {
     RunArea& area = area_of(env);
+    area.native_slot = static_cast<uint32_t>(slot);
     if (area.depth >= kMaxCallFrames) {
         area.fail(TrapCode::CallDepth);
         return 0;

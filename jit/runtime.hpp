@@ -1,5 +1,6 @@
 // What native code calls in C++. The gates' functions take the three temporaries and the
 // environment and preserve every eBPF register around them (masm.hpp); the others are helper calls.
+// Those that get a slot leave it in env->native_slot, where a trap is said to have happened.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ uint64_t runtime_packet_load(uint64_t index, uint64_t slot, uint64_t, HelperEnv*
 // The next quantum of fuel, or a trap.
 uint64_t runtime_refuel(uint64_t, uint64_t slot, uint64_t, HelperEnv* env) noexcept;
 
-// Opens and closes the frame of subprogram `callee` (depth, stack, zeroing); may trap.
-uint64_t runtime_open_frame(uint64_t, uint64_t callee, uint64_t, HelperEnv* env) noexcept;
+// Opens and closes the frame of subprogram `callee` (depth, stack, zeroing); opening may trap.
+uint64_t runtime_open_frame(uint64_t slot, uint64_t callee, uint64_t, HelperEnv* env) noexcept;
 uint64_t runtime_close_frame(uint64_t, uint64_t callee, uint64_t, HelperEnv* env) noexcept;
 
 // Runs the target of a tail call that was taken in subprogram `caller`, in place of its frame.

@@ -153,9 +153,9 @@ bool Translator<M>::emit_loop(uint32_t slot) {
                       static_cast<int32_t>(kMaxCallFrames), by_helper, false);
     const auto bytes = static_cast<int32_t>(image_.frames[current_].bytes);
     const LabelId round = m_.new_label(), done = m_.new_label();
+    m_.mov_imm(kTmp0, slot);
     m_.mov_imm(kTmp1, callee);
     m_.call_label(open_gate());
-    check_trap(slot);
     m_.push_loop(1, 3);
     if (bytes != 0) m_.alu_imm(AluOp::Sub, Width::Dw, false, kFramePointer, bytes);
     m_.bind(round);

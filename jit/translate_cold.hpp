@@ -2,6 +2,8 @@
 // last function, and the entries from C++.
 #pragma once
 
+#include <bit>
+
 #include "jit/translator.hpp"
 
 namespace skep::jit {
@@ -14,17 +16,31 @@ LabelId Translator<M>::gate(LabelId& label) {
 
 template <MacroAssembler M>
 void Translator<M>::emit_gates() {
-    const std::pair<LabelId, Function> gates[] = {
-        {access_gate_, reinterpret_cast<Function>(&runtime_access)},
-        {packet_gate_, reinterpret_cast<Function>(&runtime_packet_load)},
-        {fuel_gate_, reinterpret_cast<Function>(&runtime_refuel)},
-        {open_gate_, reinterpret_cast<Function>(&runtime_open_frame)},
-        {close_gate_, reinterpret_cast<Function>(&runtime_close_frame)}};
-    for (const auto& [label, function] : gates) {
-        if (label == kNoLabel) continue;
-        m_.bind(label);
-        m_.gate(function);
+    struct {
+        LabelId label;
+        Function function;
+        bool may_trap;  // and then does not return; fuel is loaded first, see emit_cold()
+    } const gates[] = {{access_gate_, reinterpret_cast<Function>(&runtime_access), true},
+                       {packet_gate_, reinterpret_cast<Function>(&runtime_packet_load), true},
+                       {fuel_gate_, reinterpret_cast<Function>(&runtime_refuel), false},
+                       {open_gate_, reinterpret_cast<Function>(&runtime_open_frame), true},
+                       {close_gate_, reinterpret_cast<Function>(&runtime_close_frame), false}};
+    for (const auto& gate : gates) {
+        if (gate.label == kNoLabel) continue;
+        m_.bind(gate.label);
+        m_.gate(gate.function, disp(&HelperEnv::trap), gate.may_trap ? exit_trap_ : kNoLabel);
     }
+    for (size_t i = 0; i < translators_.size(); ++i) {
+        if (translators_[i] == kNoLabel) continue;
+        m_.bind(translators_[i]);
+        m_.translator(static_cast<Width>(1u << i / 2), regions(i % 2 != 0));
+    }
+}
+
+template <MacroAssembler M>
+LabelId Translator<M>::translator(Width w, bool store) {
+    const auto log2 = static_cast<size_t>(std::countr_zero(bytes_of(w)));
+    return gate(translators_[log2 * 2 + (store ? 1 : 0)]);
 }
 
 template <MacroAssembler M>
@@ -49,8 +65,8 @@ void Translator<M>::emit_cold(Cold c) {
             leave_cold(c, access_gate());
             break;
         case Cold::What::Atomic:
-            m_.add3_imm(
-                kTmp0, value_of(i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, kTmp0), i.off);
+            m_.add3_imm(kTmp0, value_of(i.atomic() == AtomicOp::LoadAcquire ? i.src : i.dst, kTmp0),
+                        i.off);
             leave_cold(c, access_gate());
             break;
         case Cold::What::Fuel:
@@ -73,7 +89,6 @@ template <MacroAssembler M>
 void Translator<M>::leave_cold(const Cold& c, LabelId to) {
     m_.mov_imm(kTmp1, c.slot);
     m_.call_label(to);
-    leave_if_trapped(c.slot);
 }
 
 template <MacroAssembler M>

@@ -164,9 +164,9 @@ void Translator<M>::emit_call_local(uint32_t slot) {
     const bool accounted = plan_.counts_depth() || (frame.bytes != 0 && (sandbox() || frame.zero));
     const auto bytes = static_cast<int32_t>(image_.frames[current_].bytes);
     if (accounted) {
+        m_.mov_imm(kTmp0, slot);
         m_.mov_imm(kTmp1, callee);
         m_.call_label(open_gate());
-        check_trap(slot);
     }
     m_.alu_imm(AluOp::Sub, Width::Dw, false, kFramePointer, bytes);
     m_.call_label(function_label(callee));

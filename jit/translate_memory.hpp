@@ -39,7 +39,14 @@ bool Translator<M>::host_operand(uint32_t slot, Reg base, bool store, Cold::What
     if (base != kFramePointer && !exact_ && expected_operand(slot, base, store, out)) return true;
     back_ = m_.new_label();
     const LabelId refused = cold({.what = what, .slot = slot, .back = back_});
-    m_.translate(value_of(base, kTmp0), s.insn.off, s.insn.width, regions(store), refused);
+    if (exact_) {
+        // Behind the functions, where size counts.
+        m_.add3_imm(kTmp0, value_of(base, kTmp0), s.insn.off);
+        m_.call_label(translator(s.insn.width, store));
+        m_.branch_imm(CondOp::Eq, Width::Dw, kTmp0, 0, refused, false);
+    } else {
+        m_.translate(value_of(base, kTmp0), s.insn.off, s.insn.width, regions(store), refused);
+    }
     barrier();
     out = Mem{.base = kTmp0};
     return true;
@@ -53,7 +60,6 @@ void Translator<M>::access_by_runtime(uint32_t slot, Reg base, Reg value, bool h
     m_.add3_imm(kTmp0, address, s.insn.off);
     m_.mov_imm(kTmp1, slot);
     m_.call_label(access_gate());
-    check_trap(slot);
 }
 
 template <MacroAssembler M>
@@ -183,7 +189,6 @@ void Translator<M>::emit_load_packet(uint32_t slot) {
     m_.mov_imm(kTmp1, slot);
     m_.call_label(packet_gate());
     m_.mov(Width::Dw, 0, kTmp0);
-    check_trap(slot);
     const LabelId inside = m_.new_label();
     m_.branch_mem_imm(CondOp::Eq, Width::W, env(&HelperEnv::native_ended), 0, inside, true);
     emit_exit();

@@ -31,7 +31,9 @@ public:
           expected_(image),
           labels_(image.slots.size() + 1, kNoLabel),
           no_short_jumps_(no_short_jumps),
-          function_labels_(image.functions.size(), kNoLabel) {}
+          function_labels_(image.functions.size(), kNoLabel) {
+        translators_.fill(kNoLabel);
+    }
 
     bool can_translate() const { return plan_.is_structured(); }
 
@@ -256,6 +258,7 @@ private:
     LabelId close_gate() { return gate(close_gate_); }
     LabelId gate(LabelId& label);
     void emit_gates();
+    LabelId translator(Width w, bool store);
     void emit_cold(Cold c);
     void leave_cold(const Cold& c, LabelId to);
     void leave_if_trapped(uint32_t slot);
@@ -277,6 +280,7 @@ private:
     LabelId exit_trap_ = kNoLabel, main_entry_ = kNoLabel;
     LabelId access_gate_ = kNoLabel, packet_gate_ = kNoLabel, fuel_gate_ = kNoLabel,
             open_gate_ = kNoLabel, close_gate_ = kNoLabel;
+    std::array<LabelId, 8> translators_;     // by width, and whether it is for stores
     uint64_t no_fall_through_ = UINT64_MAX;  // the position behind a jump that is always taken
     uint32_t current_ = 0;                   // the subprogram that is being emitted
     LabelId back_ = kNoLabel;                // of the access that is being emitted
