@@ -13,6 +13,7 @@
 #include "maps/table.hpp"
 #include "maps/value_objects.hpp"
 #include "vm/base/try.hpp"
+#include "vm/btf/special_fields.hpp"
 
 namespace skep {
 namespace {
@@ -149,7 +150,10 @@ TableMap::TableMap(MapDef definition, bool percpu)
       host_copy_(def(),
                  percpu ? static_cast<uint32_t>(round_up(def().value_size, 8)) : def().value_size),
       locks_(has_lock_ ? std::make_unique<ValueLocks>() : nullptr),
-      timers_(has_field(def(), FieldKind::Timer) ? std::make_unique<MapTimers>(def()) : nullptr) {}
+      timers_(
+          std::ranges::any_of(def().fields, [](const SpecialField& f) { return is_timer(f.kind); })
+              ? std::make_unique<MapTimers>(def())
+              : nullptr) {}
 
 TableMap::~TableMap() {
     if (!def().fields.empty()) unlist_value_objects(*this);

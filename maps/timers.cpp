@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "vm/btf/special_fields.hpp"
+
 namespace skep {
 
 void Timer::set_callback(TimerCallback callback) noexcept {
@@ -38,6 +40,11 @@ void Timer::retire() noexcept {
 bool Timer::retired() const noexcept {
     const std::scoped_lock lock(mutex_);
     return retired_;
+}
+
+bool Timer::waiting() const noexcept {
+    const std::scoped_lock lock(mutex_);
+    return place_.has_value();
 }
 
 std::optional<Timer::Firing> Timer::fire(const TimerPlace& place) noexcept {
@@ -96,7 +103,7 @@ TimerWheel::Due TimerWheel::take(uint64_t now, uint64_t order) noexcept {
 
 MapTimers::MapTimers(const MapDef& def) {
     for (const SpecialField& field : def.fields) {
-        if (field.kind == FieldKind::Timer) offsets_.push_back(field.offset);
+        if (is_timer(field.kind)) offsets_.push_back(field.offset);
     }
 }
 

@@ -1,4 +1,5 @@
-// bpf_timer: timers in map values, and the wheel of a Vm on which they wait.
+// bpf_timer: timers in map values, and the wheel of a Vm on which they wait. Work that a program
+// puts off (bpf_wq, bpf_task_work) is a timer that is due at once.
 //
 // What a program sees in its value is nothing: a timer is found by the address of its field, in a
 // table of its map, so that whoever overwrites values forges no timer. A timer is cancelled by its
@@ -52,6 +53,7 @@ public:
     // Its value is gone: never fires again.
     void retire() noexcept;
     bool retired() const noexcept;
+    bool waiting() const noexcept;
 
     struct Firing {
         TimerCallback callback;

@@ -7,6 +7,7 @@
 
 #include <skep/helper.hpp>
 
+#include "helpers/kfunc.hpp"
 #include "helpers/table.hpp"
 #include "tools/btf_json.hpp"
 #include "tools/commands.hpp"
@@ -70,6 +71,46 @@ Table helpers_table() {
     return table;
 }
 
+// "u32 bpf_cpumask_first(const struct cpumask * cpumask)"
+std::string describe_kfunc(const Kfunc& kfunc) {
+    return std::string(kfunc.result) + " " + std::string(kfunc.name) + "(" +
+           std::string(kfunc.parameters) + ")";
+}
+
+Json kfuncs_json() {
+    Json list = Json::array();
+    for (const Kfunc& kfunc : kfuncs()) {
+        std::vector<std::string> types;
+        for (const ProgType& type : prog_types()) {
+            if (type.kind != ProgKind::Unspec && (kfunc.types & type.groups) != 0)
+                types.emplace_back(type.name);
+        }
+        list.push_back({{"name", kfunc.name},
+                        {"prototype", describe_kfunc(kfunc)},
+                        {"types", types},
+                        {"available", kfunc.run != nullptr}});
+    }
+    return list;
+}
+
+Table kfuncs_table() {
+    using Align = Table::Align;
+    Table table({"KERNEL FUNCTION", "HERE"}, {Align::Left, Align::Left});
+    for (const Kfunc& kfunc : kfuncs())
+        table.add({describe_kfunc(kfunc), kfunc.run != nullptr ? "yes" : "no"});
+    return table;
+}
+
+void print_kfuncs(const std::string& format) {
+    if (format == "json") {
+        print(kfuncs_json().dump(2) + "\n");
+    } else if (format == "markdown") {
+        print(kfuncs_table().markdown());
+    } else {
+        print(kfuncs_table().text(Colour(stdout)));
+    }
+}
+
 void print_helpers(const std::string& format) {
     if (format == "json") {
         print(helpers_json().dump(2) + "\n");
@@ -88,16 +129,22 @@ void add_helpers(CLI::App& app, Exit& exit) {
     command->add_option("--format", *format, "text, markdown or json")
         ->check(CLI::IsMember({"text", "markdown", "json"}))
         ->capture_default_str();
+    auto functions = std::make_shared<bool>(false);
+    command->add_flag("--kfuncs", *functions, "List the kernel functions (kfuncs) instead");
     command->footer(
         "A helper that is not HERE exists only inside a kernel: programs that call it load, and a\n"
         "run that reaches the call asks the host that embeds the library (Services::helper); "
         "where\n"
-        "there is none, as in `skep run`, it ends with the trap `unsupported`.\n\n"
+        "there is none, as in `skep run`, it ends with the trap `unsupported`. Kernel functions "
+        "that "
+        "are\n"
+        "not HERE do the same; a host brings its own with Vm::add_kfunc.\n\n"
         "Examples:\n"
         "  skep helpers\n"
+        "  skep helpers --kfuncs\n"
         "  skep helpers --format json | jq -r '.[] | select(.available).name'");
-    command->callback([&exit, format] {
-        print_helpers(*format);
+    command->callback([&exit, format, functions] {
+        *functions ? print_kfuncs(*format) : print_helpers(*format);
         exit = Exit::Done;
     });
 }

@@ -52,6 +52,7 @@ Result<void> Session::execute(Exit& exit) {
         SKEP_CHECK(fill_maps());
         SKEP_CHECK(open_events());
         SKEP_CHECK(run());
+        run_due();
         SKEP_CHECK(report.events.finish());
         return dump_maps();
     };
@@ -463,6 +464,22 @@ Result<void> Session::run() {
     SKEP_TRY(const auto data, input());
     report.outcome = replay_context(report.loaded, data, replay);
     return {};
+}
+
+// Timers and work that the runs left behind and that is due by now.
+void Session::run_due() {
+    constexpr unsigned kMostRounds = 1000;  // what starts itself again never ends
+    for (unsigned round = 0; round < kMostRounds; ++round) {
+        const uint64_t now = real_clock_ ? os::monotonic_ns() : now_;
+        const auto next = vm_->next_timer();
+        if (!next || *next > now) return;
+        const auto runs = vm_->run_timers(now);
+        if (!runs || runs->fired == 0) return;
+        report.outcome->timers_fired += runs->fired;
+        if (runs->trapped == 0) continue;
+        report.outcome->trapped += runs->trapped;
+        if (!report.outcome->trap) report.outcome->trap = report.loaded.describe(runs->first_trap);
+    }
 }
 
 bool Session::is_iterator() const {

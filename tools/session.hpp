@@ -64,6 +64,7 @@ private:
     Result<void> run();
     Result<void> run_packets();
     bool is_iterator() const;
+    void run_due();
     Result<std::vector<BytesInput>> iteration();
     Result<std::shared_ptr<Map>> iterated_map(bool of_sockets) const;
     Result<std::vector<BytesInput>> elements(Map& map, const BytesInput& context) const;

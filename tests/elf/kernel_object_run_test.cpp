@@ -73,6 +73,8 @@ TEST(KernelObjects, EveryProgramInEveryWay) {
                 EXPECT_TRUE(loaded) << loaded.error().to_string();
                 for (int again = 0; loaded && again < 2; ++again) {
                     const RunResult result = run(*loaded, program);
+                    const auto due = vm->run_timers(1'000'000'000);
+                    EXPECT_TRUE(due && due->trapped == 0);
                     EXPECT_EQ(name_of(result.trap), name_of(TrapCode::None))
                         << loaded->describe(result).message;
                     EXPECT_EQ(static_cast<uint32_t>(result.r0), 1u) << "the line that failed";

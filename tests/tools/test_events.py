@@ -164,6 +164,15 @@ class Arguments(unittest.TestCase):
         self.assertEqual(self.run_one("wake"), 11)
         self.assertEqual(self.run_one("wake", "arg0=0"), 0)
 
+    @unittest.skipUnless(os.path.exists("/sys/kernel/btf/vmlinux"), "the kernel publishes no types")
+    def test_what_a_traced_function_was_called_with_may_be_null(self):
+        for mode in "verified", "sandbox":
+            for fields, seen in ([], 11), (["--ctx", "arg0=0"], 5):
+                run = skep("run", compile_bpf(ARGUMENTS), "--program", "traced", "--task", "pid=11,tgid=11", "--mode",
+                           mode, "--dump-map", ".bss", "--json", *fields)
+                self.assertEqual(run.code, 0, run.err)
+                self.assertEqual(run.json["maps"][".bss"][0]["value"]["seen"], seen, mode)
+
 
 ELEMENTS = HEAD + """
 static long (*const seq_write)(void*, const void*, __u32) = (void*)127;
@@ -204,14 +213,16 @@ class Iterators(unittest.TestCase):
     def test_go_through_the_elements_of_a_map(self):
         contents = temporary("table.json")
         contents.write_text('[{"key": 3, "value": 10}, {"key": 4, "value": 20}]')
-        for engine in "interp", "jit":
-            seen, table = self.run_one("elements", "sandbox", "--map", f"table={contents}", "--engine", engine)
-            self.assertEqual((seen["keys"], seen["values"], seen["lasts"]), (7, 30, 1))
-            self.assertEqual(sorted(entry["value"] for entry in table), [110, 120])
+        for mode in "verified", "sandbox":
+            for engine in "interp", "jit":
+                seen, table = self.run_one("elements", mode, "--map", f"table={contents}", "--engine", engine)
+                self.assertEqual((seen["keys"], seen["values"], seen["lasts"]), (7, 30, 1), mode)
+                self.assertEqual(sorted(entry["value"] for entry in table), [110, 120])
 
     def test_copies_per_cpu_are_seen_together(self):
-        seen, _ = self.run_one("elements", "sandbox", "--iterate", "counts")
-        self.assertEqual((seen["keys"], seen["lasts"]), (3, 1))
+        for mode in "verified", "sandbox":
+            seen, _ = self.run_one("elements", mode, "--iterate", "counts")
+            self.assertEqual((seen["keys"], seen["lasts"]), (3, 1), mode)
 
     def test_go_through_the_maps(self):
         for mode in "verified", "sandbox":

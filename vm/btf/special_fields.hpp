@@ -32,6 +32,10 @@ struct PlacedVariable {
 Result<std::vector<SpecialField>> special_fields(const Btf& btf,
                                                  std::span<const PlacedVariable> variables);
 
+// Timers, and work that is put off, which is kept like one.
+constexpr bool is_timer(FieldKind kind) {
+    return kind == FieldKind::Timer || kind == FieldKind::Workqueue || kind == FieldKind::TaskWork;
+}
 // "bpf_spin_lock", "kptr" ...: Linux's name of a field of that kind.
 std::string_view name_of(FieldKind kind) noexcept;
 constexpr bool is_kptr(FieldKind kind) {

@@ -322,6 +322,42 @@ SEC("syscall") long run_cgroups(void* ctx) {
     return 1;
 }
 
+// Work runs after its run: the second run finds what the first one asked for.
+struct bpf_wq {
+    u64 opaque[2];
+} __attribute__((aligned(8)));
+struct work {
+    u64 done;
+    struct bpf_wq wq;
+};
+struct {
+    int (*type)[2];
+    u32* key;
+    struct work* value;
+    int (*max_entries)[1];
+} works SEC(".maps");
+extern int bpf_wq_init(struct bpf_wq*, void* map, unsigned int flags) KSYM;
+extern int bpf_wq_set_callback_impl(struct bpf_wq*, int (*callback)(void*, int*, void*),
+                                    unsigned int flags, void* aux) KSYM;
+extern int bpf_wq_start(struct bpf_wq*, unsigned int flags) KSYM;
+
+static int finish(void* map, int* key, void* value) {
+    ((struct work*)value)->done += 1;
+    return 0;
+}
+
+SEC("syscall") long run_work(void* ctx) {
+    u32 key = 0;
+    struct work* w = lookup(&works, &key);
+    if (!w) return __LINE__;
+    if (bpf_wq_init(&w->wq, &works, 0) != 0) return w->done == 1 ? 1 : __LINE__;
+    CHECK(bpf_wq_start(&w->wq, 0) == -22);
+    CHECK(bpf_wq_set_callback_impl(&w->wq, finish, 0, 0) == 0);
+    CHECK(bpf_wq_start(&w->wq, 0) == 0);
+    CHECK(w->done == 0);
+    return 1;
+}
+
 SEC("syscall") long run_counts(void* ctx) {
     for (u32 i = 0; i < 5; ++i) {
         u32 key = i;
