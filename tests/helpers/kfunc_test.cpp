@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 #include <random>
 
+#include <skep/object.hpp>
+
 #include "helpers/dynptr.hpp"
+#include "helpers/kernel_world.hpp"
+#include "maps/object_heap.hpp"
 #include "tests/helpers/sandbox.hpp"
 
 namespace skep::test {
@@ -160,6 +164,63 @@ TEST(KfuncLocks, OwnOnesAreDeadlocks) {
     EXPECT_EQ(box.env.trap, TrapCode::None);
     box.kfunc("bpf_res_spin_unlock", lock);
     EXPECT_EQ(box.env.trap, TrapCode::Protocol);
+}
+
+// Every kernel function, called by a program that hands it whatever it likes: numbers, addresses of
+// its own and of the kernel's, of objects that it holds, had or never had. What it may do is trap.
+TEST(KfuncsAsTheyAre, RefuseWhatIsNotThePrograms) {
+    const auto types = load_btf("/sys/kernel/btf/vmlinux");
+    if (!types) GTEST_SKIP() << "this kernel gives no types";
+    const auto world = KernelWorld::create(*types);
+    const auto heap = ObjectHeap::create(1u << 20);
+    ASSERT_TRUE(heap);
+    ObjectTypes object_types(*types);
+    const uint64_t seed = std::random_device{}();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    Packet packet;
+    Box box({array_map(64, 4)});
+    box.set_packet(packet.buffer);
+    box.env.ctx = &packet;
+    box.env.heap = heap->get();
+    box.env.object_types = &object_types;
+    box.env.world = world.get();
+    box.regions[region::kHeap] = {.base = (*heap)->base(),
+                                  .lo = 0,
+                                  .kind = static_cast<uint32_t>(RegionKind::Memory),
+                                  .readable = (*heap)->bytes(),
+                                  .writable = (*heap)->bytes()};
+    std::vector<uint64_t> seen = {0, world->task(), world->root_cgroup(),
+                                  world->object("tcp_sock")};
+    const auto value = [&]() -> uint64_t {
+        switch (random() % 9) {
+            case 0: return seen[random() % seen.size()];
+            case 1: return box.stack_at(static_cast<uint32_t>(random() % 120 * 8));
+            case 2: return guest_address(region::kHeap, static_cast<uint32_t>(random() % 8192));
+            case 3: return guest_address(region::kFirstMap, static_cast<uint32_t>(random() % 300));
+            case 4: return KernelWorld::kBase + random() % world->size();
+            case 5: return skep::map_handle(0);
+            case 6: return Sandbox::context();
+            case 7: return random() % 64;
+            default: return random() >> random() % 64;
+        }
+    };
+    for (unsigned round = 0; round < 20'000; ++round) {
+        const auto all = kfuncs();
+        const Kfunc& kfunc = all[random() % all.size()];
+        if (kfunc.run == nullptr || kfunc.special == KfuncSpecial::RbtreeAdd) continue;
+        const uint64_t registers[5] = {value(), value(), value(), value(), value()};
+        box.env.trap = TrapCode::None;
+        box.env.fuel = 1 << 20;
+        const uint64_t result = dispatch_helper(*kfunc.run, registers, box.env);
+        if (result != 0 && seen.size() < 1000) seen.push_back(result);
+        if (random() % 64 == 0) box.env.release_all();
+        for (unsigned i = 0; i < 4; ++i)
+            box.stack[random() % sizeof box.stack] = std::byte(random());
+    }
+    box.env.release_all();
+    delete[] box.env.world_block;
+    box.env.world_block = nullptr;
 }
 
 }  // namespace
