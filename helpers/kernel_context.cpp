@@ -1,15 +1,18 @@
-// bpf_cast_to_kern_ctx: the kernel's own struct behind a context.
+// The kernel's own struct behind a context (bpf_cast_to_kern_ctx) or a socket (bpf_skc_to_*).
 //
 // Programs read it by the kernel's BTF, as any object of the kernel's: it is made in the run's copy
 // of the synthetic objects when it is asked for. Numbers that the context's UAPI struct has under
 // the same name are copied; pointers lead to a device, a receive queue and a socket. Tracing
 // contexts that are structs already (registers) are what they are.
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include <skep/context.hpp>
 
+#include "helpers/impl.hpp"
 #include "helpers/kernel_world.hpp"
 #include "helpers/kfunc_impl.hpp"
 #include "helpers/readable.hpp"
@@ -47,11 +50,12 @@ constexpr KernelStruct kStructs[] = {
 // An object that is being made at an address of the world.
 class Maker {
 public:
-    Maker(HelperEnv& env, std::string_view type, uint64_t address, uint32_t room)
+    // `fresh`: the object begins as zeroes; else it is seen as a struct that it starts with.
+    Maker(HelperEnv& env, std::string_view type, uint64_t address, uint32_t room, bool fresh = true)
         : env_(env), btf_(env.world->btf()), address_(address) {
         type_ = btf_.find(type, BtfKind::Struct);
         if (type_ == 0 || btf_.type(type_).size() > room) type_ = 0;
-        if (type_ == 0) return;
+        if (type_ == 0 || !fresh) return;
         std::memset(env.world_block + (address - KernelWorld::kBase), 0, btf_.type(type_).size());
         env.world_written = true;
     }
@@ -177,3 +181,112 @@ uint64_t bpf_cast_to_kern_ctx(HelperEnv& env, uint64_t context) noexcept {
 }
 
 }  // namespace skep::kfunc
+
+namespace skep::helper {
+
+namespace {
+
+using kfunc::Maker;
+constexpr uint32_t kInet6 = 10, kUnix = 1, kStream = 1, kDatagram = 2, kTcp = 6, kUdp = 17,
+                   kTimeWait = 6, kNewRequest = 12;
+
+struct TcpField {
+    std::string_view name;
+    size_t offset, size;
+};
+#define SKEP_TCP_FIELD(name) {#name, offsetof(TcpSockFields, name), sizeof(TcpSockFields::name)}
+constexpr TcpField kTcpFields[] = {
+    SKEP_TCP_FIELD(snd_cwnd),      SKEP_TCP_FIELD(srtt_us),     SKEP_TCP_FIELD(snd_ssthresh),
+    SKEP_TCP_FIELD(rcv_nxt),       SKEP_TCP_FIELD(snd_nxt),     SKEP_TCP_FIELD(snd_una),
+    SKEP_TCP_FIELD(mss_cache),     SKEP_TCP_FIELD(packets_out), SKEP_TCP_FIELD(retrans_out),
+    SKEP_TCP_FIELD(total_retrans), SKEP_TCP_FIELD(segs_in),     SKEP_TCP_FIELD(data_segs_in),
+    SKEP_TCP_FIELD(segs_out),      SKEP_TCP_FIELD(lost_out),    SKEP_TCP_FIELD(data_segs_out),
+    SKEP_TCP_FIELD(sacked_out),    SKEP_TCP_FIELD(bytes_acked), SKEP_TCP_FIELD(bytes_received),
+    SKEP_TCP_FIELD(delivered),     SKEP_TCP_FIELD(dsack_dups),  SKEP_TCP_FIELD(delivered_ce),
+};
+#undef SKEP_TCP_FIELD
+
+void fill_socket(HelperEnv& env, uint64_t address, const SockContext& socket) {
+    constexpr uint32_t kRoom = KernelWorld::kSocketBytes;
+    Maker common(env, "sock_common", address, kRoom, false);
+    common.set("skc_family", socket.family);
+    common.set("skc_state", socket.state);
+    common.set("skc_num", socket.src_port);
+    common.set("skc_dport", socket.dst_port);
+    common.set("skc_daddr", socket.dst_ip4);
+    common.set("skc_rcv_saddr", socket.src_ip4);
+    common.set("skc_bound_dev_if", socket.bound_dev_if);
+    common.set("skc_cookie", socket.cookie);
+    if (!socket.full) return;
+    Maker sock(env, "sock", address, kRoom, false);
+    sock.set("sk_type", socket.type);
+    sock.set("sk_protocol", socket.protocol);
+    sock.set("sk_mark", socket.mark);
+    sock.set("sk_priority", socket.priority);
+    if (socket.tcp == nullptr) return;
+    Maker tcp(env, "tcp_sock", address, kRoom, false);
+    for (const TcpField& field : kTcpFields) {
+        uint64_t value = 0;
+        std::memcpy(&value, reinterpret_cast<const std::byte*>(socket.tcp) + field.offset,
+                    field.size);
+        tcp.set(field.name, value);
+    }
+}
+
+// The kernel's struct of that name for a socket of the run that `fits` it; null for all others.
+template <class Fits>
+void* kernel_socket(HelperEnv& env, const void* object, std::string_view type, Fits fits) noexcept {
+    const SockContext* socket = socket_at(env, object);
+    if (env.world == nullptr || socket == nullptr || !fits(*socket) || !env.enter_world())
+        return nullptr;
+    const std::span objects(env.objects, env.object_count);
+    const auto known = std::ranges::find(objects, socket, &RunObject::socket);
+    const uint64_t address = env.world->socket_area(static_cast<uint32_t>(known - objects.begin()));
+    if (address == 0 || !Maker(env, type, address, KernelWorld::kSocketBytes)) return nullptr;
+    fill_socket(env, address, *socket);
+    return reinterpret_cast<void*>(static_cast<uintptr_t>(address));
+}
+
+bool is_tcp(const SockContext& s) { return s.type == kStream && s.protocol == kTcp; }
+
+}  // namespace
+
+BtfResultOrNull<ObjectKind::Tcp6Sock> skc_to_tcp6_sock(HelperEnv& env, BtfSockCommon sk) noexcept {
+    const auto fits = [](const SockContext& s) {
+        return s.full && s.family == kInet6 && is_tcp(s);
+    };
+    return {kernel_socket(env, sk.object, "tcp6_sock", fits)};
+}
+BtfResultOrNull<ObjectKind::TcpSock> skc_to_tcp_sock(HelperEnv& env, BtfSockCommon sk) noexcept {
+    if (env.world != nullptr && sk.object != nullptr &&
+        reinterpret_cast<uintptr_t>(sk.object) == env.world->object("tcp_sock"))
+        return {sk.object};
+    const auto fits = [](const SockContext& s) { return s.full && is_tcp(s); };
+    return {kernel_socket(env, sk.object, "tcp_sock", fits)};
+}
+BtfResultOrNull<ObjectKind::TcpTimewaitSock> skc_to_tcp_timewait_sock(HelperEnv& env,
+                                                                      BtfSockCommon sk) noexcept {
+    const auto fits = [](const SockContext& s) { return s.state == kTimeWait; };
+    return {kernel_socket(env, sk.object, "tcp_timewait_sock", fits)};
+}
+BtfResultOrNull<ObjectKind::TcpRequestSock> skc_to_tcp_request_sock(HelperEnv& env,
+                                                                    BtfSockCommon sk) noexcept {
+    const auto fits = [](const SockContext& s) { return s.state == kNewRequest; };
+    return {kernel_socket(env, sk.object, "tcp_request_sock", fits)};
+}
+BtfResultOrNull<ObjectKind::Udp6Sock> skc_to_udp6_sock(HelperEnv& env, BtfSockCommon sk) noexcept {
+    const auto fits = [](const SockContext& s) {
+        return s.full && s.family == kInet6 && s.type == kDatagram && s.protocol == kUdp;
+    };
+    return {kernel_socket(env, sk.object, "udp6_sock", fits)};
+}
+BtfResultOrNull<ObjectKind::UnixSock> skc_to_unix_sock(HelperEnv& env, BtfSockCommon sk) noexcept {
+    const auto fits = [](const SockContext& s) { return s.full && s.family == kUnix; };
+    return {kernel_socket(env, sk.object, "unix_sock", fits)};
+}
+// None of the sockets here is a part of a multipath connection.
+BtfResultOrNull<ObjectKind::MptcpSock> skc_to_mptcp_sock(HelperEnv&, SockCommonArg) noexcept {
+    return {nullptr};
+}
+
+}  // namespace skep::helper

@@ -458,6 +458,7 @@ private:
         uint32_t at = 0;
         world_.context_ = reserve(KernelWorld::kContextBytes, at);
         world_.device_ = reserve(KernelWorld::kDeviceBytes, at);
+        world_.sockets_ = reserve(KernelWorld::kSockets * KernelWorld::kSocketBytes, at);
         world_.blank_ = reserve(KernelWorld::kBlanks * KernelWorld::kBlankBytes, at);
         name("file", file_.address);
         name("path", address_of(file_, "f_path"));

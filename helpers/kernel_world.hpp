@@ -74,6 +74,11 @@ public:
     uint64_t context_area() const noexcept { return context_; }
     uint64_t device_area() const noexcept { return device_; }
     static constexpr uint32_t kContextBytes = 4096, kDeviceBytes = 8192;
+    // The same of sockets, a few of which a program may have at a time.
+    uint64_t socket_area(uint32_t index) const noexcept {
+        return sockets_ == 0 ? 0 : sockets_ + uint64_t{index % kSockets} * kSocketBytes;
+    }
+    static constexpr uint32_t kSocketBytes = 4096, kSockets = 4;
     static constexpr uint32_t kBlankBytes = 4096, kBlanks = 6;
 
     bool contains(uint64_t address, uint64_t size) const noexcept {
@@ -121,6 +126,7 @@ private:
     uint64_t task_ = 0, leader_ = 0, registers_ = 0, file_ = 0, vma_ = 0;
     uint64_t tasks_[3] = {};
     uint64_t root_cgroup_ = 0, own_cgroup_ = 0, context_ = 0, device_ = 0, blank_ = 0;
+    uint64_t sockets_ = 0;
 };
 
 }  // namespace skep

@@ -215,31 +215,6 @@ SocketResult get_listener_sock(HelperEnv& env, SockCommonArg sk) noexcept {
     return {add_socket(env, socket->listener) ? socket->listener : nullptr};
 }
 
-// No socket is the kernel's own object.
-BtfResultOrNull<ObjectKind::Tcp6Sock> skc_to_tcp6_sock(HelperEnv&, BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::TcpSock> skc_to_tcp_sock(HelperEnv&, BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::TcpTimewaitSock> skc_to_tcp_timewait_sock(HelperEnv&,
-                                                                      BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::TcpRequestSock> skc_to_tcp_request_sock(HelperEnv&,
-                                                                    BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::Udp6Sock> skc_to_udp6_sock(HelperEnv&, BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::UnixSock> skc_to_unix_sock(HelperEnv&, BtfSockCommon) noexcept {
-    return {};
-}
-BtfResultOrNull<ObjectKind::MptcpSock> skc_to_mptcp_sock(HelperEnv&, SockCommonArg) noexcept {
-    return {};
-}
-
 // --- choosing a socket
 // ------------------------------------------------------------------------------
 

@@ -43,6 +43,9 @@ RunResult run(const LoadedProgram& program, const ObjectProgram& info) {
         context.len = 64;
         context.mark = 21;
         context.ifindex = 5;
+        TcpSockFields tcp{.snd_cwnd = 33};
+        SockContext socket{.family = 2, .type = 1, .protocol = 6, .tcp = &tcp};
+        context.sk = &socket;
         return program.run(context);
     }
     BytesContext context{buffer.data(), 64};

@@ -45,8 +45,8 @@ std::vector<bool> used_maps(const Program& program) {
 
 // Whether the program gets at kernel objects: those of its context or the current task.
 bool names_kernel_objects(const Program& program) {
-    // get_current_task, get_current_task_btf, snprintf_btf, seq_printf_btf.
-    static constexpr int64_t kCalls[] = {35, 158, 149, 150};
+    // get_current_task, get_current_task_btf, snprintf_btf, seq_printf_btf, skc_to_*.
+    static constexpr int64_t kCalls[] = {35, 158, 149, 150, 136, 137, 138, 139, 140, 178};
     if (program.type->ctx == &kBtfCtx) return true;
     for (const auto& [slot, external] : program.externs) {
         const Kfunc* kfunc = find_kfunc(essential_name(external.name));

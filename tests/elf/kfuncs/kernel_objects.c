@@ -385,6 +385,39 @@ SEC("tc") int run_cast_skb(struct __sk_buff* skb) {
     return 1;
 }
 
+struct sock_common {
+    unsigned short skc_family;
+    u64 skc_cookie;
+} CORE;
+struct sock {
+    struct sock_common __sk_common;
+    unsigned short sk_protocol;
+} CORE;
+struct inet_sock {
+    struct sock sk;
+} CORE;
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+} CORE;
+struct tcp_sock {
+    struct inet_connection_sock inet_conn;
+    u32 snd_cwnd;
+} CORE;
+HELPER(137, struct tcp_sock*, to_tcp_sock, void* sk);
+HELPER(140, struct sock*, to_udp6_sock, void* sk);
+
+SEC("tc") int run_socket(struct __sk_buff* skb) {
+    void* sk = *(void**)((char*)skb + 168);
+    if (!sk) return __LINE__;
+    struct tcp_sock* tcp = to_tcp_sock(sk);
+    if (!tcp) return __LINE__;
+    CHECK(tcp->snd_cwnd == 33);
+    CHECK(tcp->inet_conn.icsk_inet.sk.sk_protocol == 6);
+    CHECK(tcp->inet_conn.icsk_inet.sk.__sk_common.skc_family == 2);
+    CHECK(!to_udp6_sock(sk));
+    return 1;
+}
+
 SEC("xdp") int run_connections(struct xdp_md* x) {
     struct bpf_sock_tuple tuple = {0x0100000a, 0x0200000a, 0x5000, 0x9000}, back = tuple;
     struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = 17};
