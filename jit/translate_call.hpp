@@ -12,7 +12,8 @@
 namespace skep::jit {
 
 // Helpers by their Linux numbers (helpers/helpers.def).
-inline constexpr uint32_t kMapLookupElem = 1, kGetSmpProcessorId = 8, kLoop = 181;
+inline constexpr uint32_t kMapLookupElem = 1, kMapUpdateElem = 2, kMapDeleteElem = 3,
+                          kGetSmpProcessorId = 8, kLoop = 181;
 inline constexpr int32_t kMaxLoopRounds = 1 << 23;
 
 template <MacroAssembler M>
@@ -26,21 +27,33 @@ bool Translator<M>::emit_known_call(uint32_t slot) {
         return true;
     }
     if (helper.id == kLoop) return emit_loop(slot);
-    if (helper.id != kMapLookupElem || !image_.facts->complete) return false;
+    if (helper.id < kMapLookupElem || helper.id > kMapDeleteElem || !image_.facts->complete)
+        return false;
     const SlotFact& fact = image_.facts->slots[slot];
     if (fact.map < 0 || static_cast<size_t>(fact.map) >= image_.maps.size()) return false;
     const MapFastPath path = image_.maps[static_cast<size_t>(fact.map)]->fast_path();
+    // The arguments before the CPU are where the program put them.
+    if (helper.id == kMapUpdateElem)
+        return emit_map_call(5, reinterpret_cast<Function>(path.update));
+    if (helper.id == kMapDeleteElem)
+        return emit_map_call(3, reinterpret_cast<Function>(path.erase));
     switch (path.kind) {
         case MapFastPath::Kind::None: return false;
         case MapFastPath::Kind::Function:
-            // lookup(map, key, cpu): the first two are where the program put them.
-            m_.load(Width::W, false, 3, env(&HelperEnv::cpu));
-            m_.call_function(reinterpret_cast<Function>(path.lookup));
-            return true;
+            return emit_map_call(3, reinterpret_cast<Function>(path.lookup));
         case MapFastPath::Kind::Array:
         case MapFastPath::Kind::PercpuArray: return emit_array_lookup(slot, path, fact);
     }
     return false;
+}
+
+// `entry` takes the run's CPU as its `last` argument.
+template <MacroAssembler M>
+bool Translator<M>::emit_map_call(uint8_t last, Function entry) {
+    if (entry == nullptr) return false;
+    m_.load(Width::W, false, last, env(&HelperEnv::cpu));
+    m_.call_function(entry);
+    return true;
 }
 
 template <MacroAssembler M>

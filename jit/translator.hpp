@@ -240,6 +240,7 @@ private:
     bool emit_known_call(uint32_t slot);
     bool emit_loop(uint32_t slot);
     bool emit_sandboxed_lookup(uint32_t slot);
+    bool emit_map_call(uint8_t last, Function entry);
     bool emit_array_lookup(uint32_t slot, const MapFastPath& path, const SlotFact& fact);
     // Behind the tail-call helper: if it found a target, the frame ends here. The program's own:
     // whoever entered goes on with the target. A subprogram's: the target runs in its place.

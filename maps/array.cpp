@@ -52,7 +52,8 @@ public:
                 stride_,
                 cpu_stride_,
                 def().max_entries,
-                nullptr};
+                nullptr,
+                program_write_error() == 0 ? &update_entry : nullptr};
     }
 
     std::byte* lookup(const std::byte* key, MapCaller caller) noexcept override {
@@ -163,6 +164,11 @@ private:
         if (index >= self.def().max_entries) return nullptr;
         if constexpr (!kPercpu) return self.base_ + index * self.stride_;
         return cpu < self.cpus_ ? self.value(index, cpu) : nullptr;
+    }
+
+    static long update_entry(Map* map, const std::byte* key, const std::byte* value, uint64_t flags,
+                             unsigned cpu) noexcept {
+        return static_cast<ArrayMap*>(map)->ArrayMap::update(key, value, flags, {cpu});
     }
 
     // An update leaves no objects of what was there before, as in Linux.

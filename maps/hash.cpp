@@ -88,8 +88,9 @@ public:
                                (def().flags & map_flags::kZeroSeed) != 0));
         base_ = value_pages_.data();
         set_values({base_, bytes, stride_});
-        lookup_ = program_reads() ? choose_find() : &denied;
-        set_find(lookup_);
+        entries_ = choose_entries();
+        if (!program_reads()) entries_.find = &denied;
+        set_find(entries_.find);
         return {};
     }
 
@@ -102,14 +103,22 @@ public:
                 pool_.waiting() * one};
     }
     MapFastPath fast_path() const noexcept override {
-        return {MapFastPath::Kind::Function, base_, stride_, cpu_stride_, 0, lookup_};
+        const bool writes = program_write_error() == 0;
+        return {MapFastPath::Kind::Function,
+                base_,
+                stride_,
+                cpu_stride_,
+                0,
+                entries_.find,
+                writes ? entries_.update : nullptr,
+                writes ? &erase_entry : nullptr};
     }
 
     std::byte* lookup(const std::byte* key, MapCaller caller) noexcept override {
-        return lookup_(this, key, caller.cpu);
+        return entries_.find(this, key, caller.cpu);
     }
     std::byte* lookup_percpu(const std::byte* key, unsigned cpu) noexcept override {
-        return percpu_ ? lookup_(this, key, cpu) : nullptr;
+        return percpu_ ? entries_.find(this, key, cpu) : nullptr;
     }
 
     long update(const std::byte* key, const std::byte* value, uint64_t flags,
@@ -249,29 +258,55 @@ private:
         return self.value(node, cpu);
     }
 
+    // What native code calls, made for the size of the keys.
+    struct Entries {
+        Find find = nullptr;
+        decltype(MapFastPath::update) update = nullptr;
+    };
+
     template <class As>
-    Find find_as() const noexcept {
-        if (percpu_) return lru_ ? &find_value<As, true, true> : &find_value<As, false, true>;
-        return lru_ ? &find_value<As, true, false> : &find_value<As, false, false>;
+    static long update_entry(Map* map, const std::byte* key, const std::byte* value, uint64_t flags,
+                             unsigned cpu) noexcept {
+        auto& self = *static_cast<HashMap*>(map);
+        if constexpr (Key::kCopied) {
+            if (self.percpu_ && cpu >= self.cpus_) return -EINVAL;
+            return self.put(As::load(key, self.table_.key_size()), {value, cpu, false}, flags, cpu);
+        } else {
+            return self.HashMap::update(key, value, flags, {cpu});
+        }
     }
-    // One of the sizes kFirst + kOffsets, or any other.
+    static long erase_entry(Map* map, const std::byte* key, unsigned cpu) noexcept {
+        return static_cast<HashMap*>(map)->HashMap::erase(key, {cpu});
+    }
+
+    template <class As>
+    Entries entries_as() const noexcept {
+        Entries entries{.update = &update_entry<As>};
+        if (percpu_)
+            entries.find = lru_ ? &find_value<As, true, true> : &find_value<As, false, true>;
+        else
+            entries.find = lru_ ? &find_value<As, true, false> : &find_value<As, false, false>;
+        return entries;
+    }
+    // For one of the sizes kFirst + kOffsets, or any other.
     template <uint32_t kFirst, uint32_t... kOffsets>
-    Find find_of_size(std::integer_sequence<uint32_t, kOffsets...>) const noexcept {
-        Find found = nullptr;
-        ((def().key_size == kFirst + kOffsets && (found = find_as<FixedKey<kFirst + kOffsets>>())),
+    Entries entries_of_size(std::integer_sequence<uint32_t, kOffsets...>) const noexcept {
+        Entries entries;
+        ((def().key_size == kFirst + kOffsets &&
+          (entries = entries_as<FixedKey<kFirst + kOffsets>>(), true)),
          ...);
-        return found != nullptr ? found : find_as<Key>();
+        return entries.find != nullptr ? entries : entries_as<Key>();
     }
-    Find choose_find() const noexcept {
+    Entries choose_entries() const noexcept {
         using All = std::make_integer_sequence<uint32_t, 8>;
-        if constexpr (std::is_same_v<Key, ShortKey<1>>) return find_of_size<1>(All{});
-        if constexpr (std::is_same_v<Key, ShortKey<2>>) return find_of_size<9>(All{});
+        if constexpr (std::is_same_v<Key, ShortKey<1>>) return entries_of_size<1>(All{});
+        if constexpr (std::is_same_v<Key, ShortKey<2>>) return entries_of_size<9>(All{});
         if constexpr (std::is_same_v<Key, BytesKey>) {
-            // Addresses, flows of IPv4 and IPv6, with their padding, and names of tasks.
-            return find_of_size<0>(
+            // Addresses, flows of IPv4 and IPv6, with their padding.
+            return entries_of_size<0>(
                 std::integer_sequence<uint32_t, 20, 24, 28, 32, 36, 38, 40, 44, 48>{});
         }
-        return find_as<Key>();
+        return entries_as<Key>();
     }
 
     // A store only when it changes something keeps the line shared.
@@ -297,16 +332,19 @@ private:
     }
 
     void drop_node_objects(uint32_t node) const noexcept {
+        if (!owns_objects()) [[likely]]
+            return;
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) drop_objects(value(node, cpu), stride_);
     }
 
     void write_new(uint32_t node, const Source& source) noexcept {
         drop_node_objects(node);
+        if (!percpu_) return copy_.initialise(value(node, 0), source.value);
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) {
-            if (!percpu_ || source.all_cpus) {
+            if (source.all_cpus) {
                 host_copy_.initialise(value(node, cpu), source.value + cpu * stride_);
             } else if (cpu == source.cpu) {
-                if (percpu_) relaxed_zero(value(node, cpu), stride_);
+                relaxed_zero(value(node, cpu), stride_);
                 copy_.initialise(value(node, cpu), source.value);
             } else {
                 relaxed_zero(value(node, cpu), stride_);
@@ -340,12 +378,13 @@ private:
         }
         const uint64_t hash = table_.hash(key);
         Bucket& bucket = table_.bucket(hash);
+        if (!lru_) return try_put(bucket, hash, key, source, flags, cpu, true);
         // Each round evicts something, and others may take it; then Linux gives up too. An LRU map
         // looks at what room other slots keep only when there is nothing to evict.
-        bool thorough = !lru_;
+        bool thorough = false;
         for (unsigned round = 0; round < 16; ++round) {
             const long result = try_put(bucket, hash, key, source, flags, cpu, thorough);
-            if (!lru_ || result != -E2BIG) return result;
+            if (result != -E2BIG) return result;
             if (evict(cpu)) continue;
             if (thorough) break;
             thorough = true;
@@ -512,7 +551,7 @@ private:
 
     const bool lru_;
     const bool shares_;  // BPF_F_NO_COMMON_LRU
-    Find lookup_ = nullptr;
+    Entries entries_;
     std::byte* base_ = nullptr;
     uint64_t stride_ = 0;
     uint64_t cpu_stride_ = 0;

@@ -97,7 +97,11 @@ long Map::freeze() noexcept {
 std::optional<std::byte*> Map::direct_value(uint32_t) noexcept { return std::nullopt; }
 
 ValueCopy::ValueCopy(const MapDef& def, uint32_t size) : size_(size) {
-    if (def.fields.empty()) return;
+    constexpr uint32_t kFew = 64;  // bytes, copied without a look at how the addresses lie
+    if (def.fields.empty()) {
+        if (size_ % 8 == 0 && size_ <= kFew) words_ = size_ / 8;
+        return;
+    }
     uint32_t at = 0;
     for (const SpecialField& field : def.fields) {
         const uint32_t begin = std::clamp(field.offset, at, size_);
@@ -113,8 +117,9 @@ void ValueCopy::overwrite_parts(std::byte* to, const std::byte* from) const noex
 }
 
 void ValueCopy::read(std::byte* to, const std::byte* from) const noexcept {
-    if (!plain_.empty()) std::fill_n(to, size_, std::byte{0});
-    overwrite(to, from);
+    if (plain_.empty()) return relaxed_copy(to, from, size_);
+    std::fill_n(to, size_, std::byte{0});
+    overwrite_parts(to, from);
 }
 
 long next_index(uint32_t entries, const std::byte* key, std::byte* next) noexcept {

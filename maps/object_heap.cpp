@@ -216,8 +216,8 @@ bool TableMap::keep_objects(const std::shared_ptr<ObjectHeap>& heap) noexcept {
     return objects_owner_ == heap;
 }
 
-void TableMap::drop_objects(std::byte* value, uint64_t bytes) const noexcept {
-    if (ObjectHeap* heap = objects_.load(std::memory_order_acquire)) heap->clear(value, bytes);
+void TableMap::drop_owned(std::byte* value, uint64_t bytes) const noexcept {
+    objects_.load(std::memory_order_acquire)->clear(value, bytes);
 }
 
 // --- kptrs --------------------------------------------------------------------------------------

@@ -31,11 +31,15 @@ public:
     ValueCopy(const MapDef& def, uint32_t size);
 
     uint32_t size() const noexcept { return size_; }
-    // Over a live value: its special fields stay as they are.
+    // Over a live value, which is aligned to 8 bytes: its special fields stay as they are.
     void overwrite(std::byte* to, const std::byte* from) const noexcept {
-        if (plain_.empty()) [[likely]] {
-            return relaxed_copy(to, from, size_);
+        if (words_ != 0) [[likely]] {
+            for (uint32_t i = 0; i < words_; ++i) {
+                relaxed_store(to + size_t{8} * i, relaxed_load<uint64_t>(from + size_t{8} * i));
+            }
+            return;
         }
+        if (plain_.empty()) return relaxed_copy(to, from, size_);
         overwrite_parts(to, from);
     }
     // Into an unused value: its special fields become zero.
@@ -54,6 +58,7 @@ private:
     void overwrite_parts(std::byte* to, const std::byte* from) const noexcept;
 
     uint32_t size_;
+    uint32_t words_ = 0;          // not 0: the whole value is that few plain words
     std::vector<Segment> plain_;  // empty: the whole value is plain bytes
 };
 
@@ -96,8 +101,15 @@ protected:
         return 0;
     }
 
+    // False: no value ever owned anything.
+    bool owns_objects() const noexcept {
+        return objects_.load(std::memory_order_acquire) != nullptr;
+    }
     // What the kptrs, lists and trees of a value own is given up.
-    void drop_objects(std::byte* value, uint64_t bytes) const noexcept;
+    void drop_objects(std::byte* value, uint64_t bytes) const noexcept {
+        if (owns_objects()) [[unlikely]]
+            drop_owned(value, bytes);
+    }
 
     // 0, or the errno with which Linux refuses the caller.
     long program_write_error() const noexcept {
@@ -130,6 +142,8 @@ protected:
     const ValueCopy host_copy_;
 
 private:
+    void drop_owned(std::byte* value, uint64_t bytes) const noexcept;
+
     const std::unique_ptr<ValueLocks> locks_;
     const std::unique_ptr<MapTimers> timers_;
     sync::SpinLock objects_lock_;

@@ -44,6 +44,61 @@ TEST(Vm, XdpProgramsReadAndWriteTheirPacket) {
     EXPECT_EQ(program.run(small.xdp).trap, TrapCode::BadArgument);
 }
 
+// A burst gives what single runs give, in order, bad contexts and traps among them.
+TEST(Vm, BurstsAreRunsInOrder) {
+    Vm vm = make_vm();
+    const LoadedProgram program = load(vm, R"(
+        r6 = r1
+        r1 = map[0] ll
+        r2 = r10
+        r2 += -4
+        *(u32 *)(r10 - 4) = 0
+        call map_lookup_elem
+        if r0 == 0 goto out
+        r7 = *(u64 *)(r0 + 0)
+        r7 += 1
+        *(u64 *)(r0 + 0) = r7
+        r2 = *(u32 *)(r6 + 0)
+        r3 = *(u8 *)(r2 + 20)
+        r7 <<= 8
+        r7 += r3
+   out: r0 = r7
+        exit)",
+                                       "xdp", std::array{map_def("m", MapType::Array, 4, 8, 1)});
+    std::vector<TestPacket> packets(150, TestPacket(60));
+    std::vector<XdpContext> contexts(packets.size());
+    for (size_t i = 0; i < packets.size(); ++i) {
+        std::byte* const start = packets[i].bytes.data() + 256;
+        const size_t length = i == 70 ? 10 : 60;  // the program reads byte 20
+        contexts[i].packet = {packets[i].bytes.data(), start, start, start + length,
+                              packets[i].bytes.data() + packets[i].bytes.size()};
+    }
+    contexts[71].packet.data_end = nullptr;
+    std::vector<RunResult> results(149);
+    program.run(contexts, results);
+    uint64_t runs = 0;
+    for (size_t i = 0; i < results.size(); ++i) {
+        EXPECT_EQ(results[i].program, program.id());
+        if (i == 71) {
+            EXPECT_EQ(results[i].trap, TrapCode::BadArgument);
+            continue;
+        }
+        ++runs;
+        if (i == 70) {
+            EXPECT_EQ(results[i].trap, TrapCode::OutOfBounds) << name_of(results[i].trap);
+            EXPECT_EQ(results[i].r0, 0u);
+            continue;
+        }
+        ASSERT_TRUE(results[i].ok()) << i << ": " << name_of(results[i].trap);
+        EXPECT_EQ(results[i].slot, 0u);
+        EXPECT_EQ(results[i].r0, runs << 8 | 20);
+    }
+    EXPECT_EQ(program.run(contexts[0]).r0, (runs + 1) << 8 | 20);
+    LoadedProgram().run(contexts, results);
+    EXPECT_EQ(results[0].trap, TrapCode::BadArgument);
+    EXPECT_EQ(results[148].trap, TrapCode::BadArgument);
+}
+
 TEST(Vm, ContextFieldsAreReadThroughTheTable) {
     Vm vm = make_vm();
     TestPacket packet(20);

@@ -1,3 +1,5 @@
+#include <cerrno>
+#include <random>
 #include <set>
 
 #include "map_fixture.hpp"
@@ -78,6 +80,49 @@ TEST(MapDefs, ContentsFitTheOneValue) {
     def = def_of(MapType::Hash, 4, 8, 1);
     def.contents.resize(8);
     EXPECT_EQ(create_map(def).error().code, ErrorCode::BadMapContents);
+}
+
+// Keys of every size at every alignment, by all ways into the map, which differ by size: what one
+// way stored the others find, and a key that differs in its last or first byte alone is another.
+TEST(HashKeys, EverySizeByEveryWay) {
+    std::mt19937 random(5);
+    for (uint32_t size = 1; size <= 80; ++size) {
+        const auto map = test::make(test::def_of(MapType::Hash, size, 8, 16));
+        const MapFastPath path = map->fast_path();
+        ASSERT_NE(path.lookup, nullptr);
+        ASSERT_NE(path.update, nullptr);
+        ASSERT_NE(path.erase, nullptr);
+        const test::RunScope run;
+        const unsigned cpu = run.caller().cpu;
+        for (uint32_t shift = 0; shift < 8; ++shift) {
+            std::vector<std::byte> memory(size + shift + 8);
+            for (std::byte& byte : memory) byte = static_cast<std::byte>(random());
+            std::byte* const key = memory.data() + shift;
+            const std::vector<std::byte> elsewhere(key, key + size);
+            uint64_t value = random();
+            ASSERT_EQ(shift % 2 != 0 ? map->update(key, test::bytes(value), 0, {cpu})
+                                     : path.update(map.get(), key, test::bytes(value), 0, cpu),
+                      0)
+                << size;
+            for (const std::byte* at : {static_cast<const std::byte*>(key), elsewhere.data()}) {
+                const std::byte* found = path.lookup(map.get(), at, cpu);
+                ASSERT_NE(found, nullptr) << size << " at " << shift;
+                EXPECT_EQ(std::memcmp(found, &value, sizeof(value)), 0);
+                EXPECT_EQ(map->lookup(at, {cpu}), found);
+                uint64_t out = 0;
+                EXPECT_EQ(map->host_lookup(at, std::as_writable_bytes(std::span(&out, 1)), 0), 0);
+                EXPECT_EQ(out, value);
+            }
+            for (std::byte* differs : {key, key + size - 1}) {
+                *differs ^= std::byte{0x80};
+                EXPECT_EQ(path.lookup(map.get(), key, cpu), nullptr) << size << " at " << shift;
+                *differs ^= std::byte{0x80};
+            }
+            EXPECT_EQ(path.erase(map.get(), elsewhere.data(), cpu), 0);
+            EXPECT_EQ(path.erase(map.get(), elsewhere.data(), cpu), -ENOENT);
+            EXPECT_EQ(path.lookup(map.get(), key, cpu), nullptr);
+        }
+    }
 }
 
 }  // namespace

@@ -137,7 +137,7 @@ struct ValueRange {
     uint64_t stride = 0;  // bytes from a value to the next one
 };
 
-// How generated code and the interpreter may look up without a virtual call. Fixed for a map's
+// How generated code and the interpreter may use a map without a virtual call. Fixed for a map's
 // life.
 struct MapFastPath {
     enum class Kind : uint8_t {
@@ -151,6 +151,10 @@ struct MapFastPath {
     uint64_t cpu_stride = 0;
     uint32_t entries = 0;
     std::byte* (*lookup)(Map* map, const std::byte* key, unsigned cpu) = nullptr;
+    // What the helpers that update and delete do; null: call the helper.
+    long (*update)(Map* map, const std::byte* key, const std::byte* value, uint64_t flags,
+                   unsigned cpu) noexcept = nullptr;
+    long (*erase)(Map* map, const std::byte* key, unsigned cpu) noexcept = nullptr;
 };
 
 // What a program array holds: a loaded program. The map keeps it alive and knows no more about it.
@@ -199,7 +203,7 @@ public:
     bool frozen() const noexcept { return frozen_.load(std::memory_order_relaxed); }
 
     // --- what programs do. `key` has key_size readable bytes, `value` value_size (per-CPU maps:
-    // one value). `caller` names the CPU slot.
+    // one value). `caller` names the CPU slot, which the calling thread must hold, as runs do.
 
     // The value, or null. It stays valid until the run that looked it up ends, whatever other
     // threads delete or evict meanwhile.
