@@ -295,7 +295,9 @@ bool convert(const HelperEnv& env, Sink& sink, const Spec& spec, uint64_t value,
     return false;
 }
 
-int64_t check(std::span<const char> format, size_t values) {
+}  // namespace
+
+int64_t check_format(std::span<const char> format, size_t values) noexcept {
     Parser parser(format);
     size_t used = 0;
     while (!parser.done()) {
@@ -312,11 +314,9 @@ int64_t check(std::span<const char> format, size_t values) {
     return 0;
 }
 
-}  // namespace
-
 int64_t print_format(const HelperEnv& env, std::span<const char> format,
                      std::span<const uint64_t> values, std::span<char> out) noexcept {
-    if (const int64_t error = check(format, values.size()); error != 0) return error;
+    if (const int64_t error = check_format(format, values.size()); error != 0) return error;
     Sink sink(out);
     Parser parser(format);
     size_t room = kValueBytes, used = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "helpers/print_format.hpp"
 #include "helpers/table.hpp"
 #include "verifier/analyzer.hpp"
 #include "verifier/call_info.hpp"
@@ -228,21 +229,16 @@ bool Analyzer::check_snprintf(CallInfo&) {
                       static_cast<unsigned long long>(num(length).value()));
     if (format.type != CellType::MapValue) return true;
     const MapDef& map = map_of(format);
-    uint64_t values = 0;
     const uint64_t start = static_cast<uint64_t>(format.off) + num(format).value();
-    for (uint64_t i = start; i < map.contents.size() && map.contents[i] != std::byte{0}; ++i) {
-        if (map.contents[i] != std::byte{'%'}) continue;
-        if (i + 1 < map.contents.size() && map.contents[i + 1] == std::byte{'%'})
-            ++i;
-        else
-            ++values;
-    }
-    if (values * 8 <= num(length).value()) return true;
+    std::string text;
+    for (uint64_t i = start; i < map.contents.size() && map.contents[i] != std::byte{0}; ++i)
+        text += static_cast<char>(map.contents[i]);
+    const uint64_t values = num(length).value() / 8;
+    if (check_format(text, values) == 0) return true;
     return reject(ErrorCode::BadArgumentSize,
-                  "Invalid format string: it names %llu values, %llu are "
-                  "given",
-                  static_cast<unsigned long long>(values),
-                  static_cast<unsigned long long>(num(length).value() / 8));
+                  "Invalid format string: it names more than the %llu values that are given, or "
+                  "conversions that there are not",
+                  static_cast<unsigned long long>(values));
 }
 
 }  // namespace skep::verifier

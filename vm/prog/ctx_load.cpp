@@ -54,7 +54,7 @@ const CtxField* CtxLayout::access(uint32_t off, uint32_t width, bool store, uint
 bool CtxLayout::allows(uint32_t off, uint32_t width, bool store, uint32_t attach) const {
     if (!is_bytes) return access(off, width, store, attach) != nullptr;
     if (store && !bytes_writable) return false;
-    if (width == 0 || off > size || width > size - off) return false;
+    if (width == 0 || off < bytes_hidden || off > size || width > size - off) return false;
     if (bytes_width != 0 && width != bytes_width) return false;
     return unaligned || off % width == 0;
 }

@@ -135,7 +135,12 @@ constexpr CtxLayout kFlowDissectorCtx = skb(kFlowDissectorFields);
 
 // struct pt_regs of x86-64.
 constexpr CtxLayout kPtRegsCtx = bytes("pt_regs", 168, false, 0);
-constexpr CtxLayout kTracepointCtx = bytes("tracepoint", 8192, false, 0);
+// Where a tracepoint's record starts, Linux has an address of its own.
+constexpr CtxLayout kTracepointCtx = [] {
+    CtxLayout result = bytes("tracepoint", 8192, false, 0);
+    result.bytes_hidden = 8;
+    return result;
+}();
 // Up to twelve u64 arguments.
 constexpr CtxLayout kRawTracepointCtx = bytes("raw_tracepoint", 96, false, 0);
 constexpr CtxLayout kRawTracepointWritableCtx = bytes("raw_tracepoint", 96, false, 0);

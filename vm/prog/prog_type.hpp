@@ -101,8 +101,9 @@ struct CtxLayout {
     std::span<const CtxField> fields;  // sorted by off
     // Bytes contexts: 0 = aligned accesses of 1, 2, 4, 8 bytes; 8 = only aligned 8-byte accesses.
     uint8_t bytes_width = 0;
-    bool unaligned = false;  // bytes contexts: any offset, as plain memory (raw, syscall)
-    uint32_t host_size = 0;  // of the host struct that the fields' host columns refer to
+    uint8_t bytes_hidden = 0;  // bytes contexts: how many at the start may not be touched
+    bool unaligned = false;    // bytes contexts: any offset, as plain memory (raw, syscall)
+    uint32_t host_size = 0;    // of the host struct that the fields' host columns refer to
     // The field that contains all of [off, off + size), or null.
     const CtxField* find(uint32_t off, uint32_t size) const;
     // The field that an access of `width` bytes (1, 2, 4, 8) at `off` may touch by Linux's rules
