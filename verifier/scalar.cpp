@@ -141,52 +141,6 @@ Refined refine(CondOp op, Width width, const Scalar& dst, const Scalar& src, boo
 
 namespace {
 
-// `a op b` for all values, given the ends of their ranges in the order of the comparison. Ends of a
-// consistent scalar are values of it, so this is exact.
-template <class T>
-BranchOutcome order(CondOp op, T a_min, T a_max, T b_min, T b_max) {
-    using enum BranchOutcome;
-    const auto less = [](T lo, T hi, T other_lo, T other_hi) {
-        return hi < other_lo ? Always : lo >= other_hi ? Never : Unknown;
-    };
-    const auto not_less = [&](T lo, T hi, T other_lo, T other_hi) {
-        const BranchOutcome out = less(lo, hi, other_lo, other_hi);
-        return out == Always ? Never : out == Never ? Always : Unknown;
-    };
-    switch (op) {
-        case CondOp::Lt:
-        case CondOp::Slt: return less(a_min, a_max, b_min, b_max);
-        case CondOp::Gt:
-        case CondOp::Sgt: return less(b_min, b_max, a_min, a_max);
-        case CondOp::Ge:
-        case CondOp::Sge: return not_less(a_min, a_max, b_min, b_max);
-        default: return not_less(b_min, b_max, a_min, a_max);
-    }
-}
-
-BranchOutcome order(CondOp op, bool is64, const Scalar& a, const Scalar& b) {
-    const bool is_signed =
-        op == CondOp::Slt || op == CondOp::Sle || op == CondOp::Sgt || op == CondOp::Sge;
-    if (is64)
-        return is_signed ? order(op, a.smin, a.smax, b.smin, b.smax)
-                         : order(op, a.umin, a.umax, b.umin, b.umax);
-    return is_signed ? order(op, a.s32_min, a.s32_max, b.s32_min, b.s32_max)
-                     : order(op, a.u32_min, a.u32_max, b.u32_min, b.u32_max);
-}
-
-}  // namespace
-
-BranchOutcome branch_outcome(CondOp op, Width width, const Scalar& dst, const Scalar& src) {
-    const bool is64 = width == Width::Dw;
-    const bool is_order = op != CondOp::Eq && op != CondOp::Ne && op != CondOp::Set;
-    if (is_order && !dst.is_bottom() && !src.is_bottom()) return order(op, is64, dst, src);
-    if (!refine(op, width, dst, src, true).feasible) return BranchOutcome::Never;
-    if (!refine(op, width, dst, src, false).feasible) return BranchOutcome::Always;
-    return BranchOutcome::Unknown;
-}
-
-namespace {
-
 // Linux's log writes what fits 16 bits in decimal, the rest in hexadecimal.
 std::string number(int64_t value, bool is_signed) {
     char text[32];

@@ -83,9 +83,6 @@ struct Refined {
 };
 Refined refine(CondOp op, Width width, const Scalar& dst, const Scalar& src, bool taken);
 
-enum class BranchOutcome : uint8_t { Unknown, Always, Never };
-BranchOutcome branch_outcome(CondOp op, Width width, const Scalar& dst, const Scalar& src);
-
 // In the notation of Linux's verifier log: "scalar(umax=255,var_off=(0x0; 0xff))", or the number.
 std::string to_string(const Scalar& s);
 
