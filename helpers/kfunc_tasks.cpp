@@ -190,7 +190,7 @@ struct CgroupIterator {
     uint64_t unused = 0;
 };
 static_assert(sizeof(CgroupIterator) == 24);
-constexpr uint32_t kDescendantsFirst = 2, kDescendantsLast = 3, kAncestors = 4;
+constexpr uint32_t kDescendantsFirst = 2, kAncestors = 4;
 
 uint64_t state_of(const HelperEnv& env, uint64_t cgroup) noexcept {
     return cgroup + env.world->offsets().cgroup_self.value_or(0);

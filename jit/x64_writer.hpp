@@ -23,7 +23,7 @@ public:
     explicit X64Writer(asmjit::CodeHolder* code) : Base(code), direct_(code->logger() == nullptr) {}
 
     // --- labels and jumps
-    Label newLabel();
+    Label newLabel() override;
     asmjit::Error bind(const Label& label) override;
     uint64_t position_of(const Label& label) const;
     X64Writer& short_() {

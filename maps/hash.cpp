@@ -292,9 +292,10 @@ private:
     template <uint32_t kFirst, uint32_t... kOffsets>
     Entries entries_of_size(std::integer_sequence<uint32_t, kOffsets...>) const noexcept {
         Entries entries;
-        ((def().key_size == kFirst + kOffsets &&
-          (entries = entries_as<FixedKey<kFirst + kOffsets>>(), true)),
-         ...);
+        const auto choose = [&]<uint32_t kSize>(std::integral_constant<uint32_t, kSize>) {
+            if (def().key_size == kSize) entries = entries_as<FixedKey<kSize>>();
+        };
+        (choose(std::integral_constant<uint32_t, kFirst + kOffsets>{}), ...);
         return entries.find != nullptr ? entries : entries_as<Key>();
     }
     Entries choose_entries() const noexcept {

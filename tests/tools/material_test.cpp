@@ -105,7 +105,8 @@ tool::Outcome run(const LoadedProgram& program, const ObjectProgram& info) {
     input.key.resize(kMost);
     input.value.resize(kMost);
     const std::vector<uint64_t> objects = program.argument_objects();
-    std::memcpy(context.data(), objects.data(), objects.size() * sizeof(uint64_t));
+    if (!objects.empty())
+        std::memcpy(context.data(), objects.data(), objects.size() * sizeof(uint64_t));
     return tool::replay_bytes(program, std::span(&input, 1), replay);
 }
 
