@@ -14,6 +14,7 @@
 
 #include "helpers/guest.hpp"
 #include "helpers/guest_objects.hpp"
+#include "helpers/readable.hpp"
 #include "helpers/sockets.hpp"
 #include "maps/object_heap.hpp"
 
@@ -114,6 +115,9 @@ bool translate(HelperEnv& env, const Helper& helper, unsigned index, const uint6
         case ArgKind::MapKey: return translate_key(env, arguments, value, out);
         case ArgKind::MapValue:
             if (arguments.map != nullptr && holds_sockets(*arguments.map)) {
+                // A socket of the kernel's is none that the host knows: the map refuses it.
+                out = value;
+                if (is_kernel_address(value)) return true;
                 const RunObject* object = object_at(env, value);
                 out = object == nullptr ? 0 : address(object->host);
                 return object != nullptr;

@@ -42,6 +42,7 @@
 #include "vm/prog/cfg.hpp"
 
 namespace skep {
+struct ArgSpec;
 struct Helper;
 struct KfuncType;
 }  // namespace skep
@@ -470,7 +471,7 @@ private:
     bool context_pointer_maybe_null(const CtxField& field) const;
     Cell btf_object(std::string_view name, uint8_t flags);
     uint8_t walked_flags(const Cell& from, const BtfStep& step) const;
-    bool btf_argument(CallInfo& call, unsigned index);
+    bool btf_argument(CallInfo& call, unsigned index, const ArgSpec& spec);
     bool same_or_first_member(const Btf& btf, uint32_t id, std::string_view wanted,
                               int32_t off) const;
     bool btf_result(CallInfo& call, Cell& r0);

@@ -400,6 +400,8 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
                 return reject(ErrorCode::BadArgumentType, "invalid map_ptr to access map->value");
             const MapDef& map = *maps_[call.map.object].def;
             if (map.type == MapType::Sockmap || map.type == MapType::Sockhash) {
+                constexpr ArgSpec kValue{ArgKind::BtfSockCommon};
+                if (cell.type == CellType::Btf) return btf_argument(call, index, kValue);
                 if (!is_socket(cell.type) || cell.maybe_null())
                     return wrong("sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_");
                 return true;
@@ -454,11 +456,11 @@ bool Analyzer::check_argument(CallInfo& call, unsigned index) {
         case ArgKind::BtfSockCommon:
             if (!(is_socket(cell.type) || cell.type == CellType::Btf) || !null_ok)
                 return wrong("sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_");
-            if (cell.type == CellType::Btf) return btf_argument(call, index);
+            if (cell.type == CellType::Btf) return btf_argument(call, index, spec);
             return unmoved(reg);
         case ArgKind::BtfObject:
             if (call.kptr != nullptr) return kptr_value_argument(call, reg);
-            return btf_argument(call, index);
+            return btf_argument(call, index, spec);
         case ArgKind::PercpuBtf:
             if (cell.type != CellType::Btf || (cell.flags & flag::kPercpu) == 0 ||
                 (cell.flags & (flag::kUntrusted | flag::kMaybeNull)) != 0)

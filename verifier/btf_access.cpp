@@ -134,8 +134,7 @@ uint8_t Analyzer::walked_flags(const Cell& from, const BtfStep& step) const {
     return tags != 0 ? tags : step.in_union ? flag::kUntrusted : uint8_t{0};
 }
 
-bool Analyzer::btf_argument(CallInfo& call, unsigned index) {
-    const ArgSpec& spec = call.helper->proto.args[index];
+bool Analyzer::btf_argument(CallInfo& call, unsigned index, const ArgSpec& spec) {
     const unsigned reg = index + 1;
     const Cell cell = st().reg(reg);
     if (cell.type != CellType::Btf &&
