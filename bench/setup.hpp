@@ -2,7 +2,6 @@
 #pragma once
 
 #include <benchmark/benchmark.h>
-#include <initializer_list>
 #include <sched.h>
 #include <string>
 #include <vector>

@@ -98,9 +98,8 @@ public:
 
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const uint32_t index = relaxed_load<uint32_t>(key);
-        if (out.size() < host_value_size()) return -EINVAL;
         if (index >= def().max_entries) return -ENOENT;
         if ((flags & map_flags::kLock) != 0) {
             const sync::HostSection section;
@@ -115,9 +114,7 @@ public:
 
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < host_value_size()) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         uint32_t index = 0;
         if (const long error = check_update(key, flags, index)) return error;
         for (unsigned cpu = 0; cpu < cpus_; ++cpu) drop_objects(value(index, cpu), stride_);

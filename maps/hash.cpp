@@ -161,8 +161,7 @@ public:
 
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        if (out.size() < host_value_size()) return -EINVAL;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const sync::HostSection section;
         const uint32_t node = table_.find(Key::load(key, table_.key_size()));
         if (node == kNone) return -ENOENT;
@@ -177,9 +176,7 @@ public:
     }
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < host_value_size()) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         const sync::HostSection section;
         return with_key(key, [&](Held held) {
             return put(held, {in.data(), 0, percpu_}, flags, section.cpu());

@@ -164,8 +164,7 @@ public:
     }
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        if (out.size() < host_value_size()) return -EINVAL;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const uint32_t index = relaxed_load<uint32_t>(key);
         if (index >= def().max_entries) return -ENOENT;
         read_all(index, out.data());
@@ -173,9 +172,7 @@ public:
     }
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < host_value_size()) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         if (const long error = update_error(key, flags)) return error;
         write_all(relaxed_load<uint32_t>(key), in.data());
         return 0;
@@ -240,8 +237,7 @@ public:
 
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        if (out.size() < host_value_size()) return -EINVAL;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const Writing writing(*this);
         if (!writing) return -EBUSY;
         const uint64_t element = find(key, hash(key));
@@ -251,9 +247,7 @@ public:
     }
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < host_value_size()) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         return put(key, {in.data(), 0, percpu_}, flags, sync::slot_count());
     }
     long host_erase(const std::byte* key) noexcept override {

@@ -124,8 +124,15 @@ protected:
         if ((def().flags & map_flags::kWronly) != 0) return -EPERM;
         return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
     }
-    // Checked before all else when the host updates.
-    long host_lock_error(uint64_t flags) const noexcept {
+    // What the host's lookups and updates check before they look for the element: rights, flags,
+    // and that the caller's buffer holds a value.
+    long host_lookup_error(std::span<const std::byte> out, uint64_t flags) const noexcept {
+        if (const long error = host_read_error(flags)) return error;
+        return out.size() < host_value_size() ? -EINVAL : 0;
+    }
+    long host_update_error(std::span<const std::byte> in, uint64_t flags) const noexcept {
+        if (const long error = host_write_error()) return error;
+        if (in.size() < host_value_size()) return -EINVAL;
         return (flags & map_flags::kLock) != 0 && !has_lock_ ? -EINVAL : 0;
     }
     // What the update flags of the type may be. Per-CPU and LRU maps know no BPF_F_LOCK.

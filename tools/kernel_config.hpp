@@ -7,7 +7,8 @@
 
 namespace skep::tool {
 
-// The text of a kernel configuration: a file as it is or compressed by gzip, at most 16 MiB of text.
+// The text of a kernel configuration: a file as it is or compressed by gzip, at most 16 MiB of
+// text.
 // "-" is standard input. Errors name the path.
 Result<std::string> read_kernel_config(const std::string& path);
 

@@ -5,18 +5,13 @@
 
 #include <skep/vm.hpp>
 
+#include "tests/support/ways.hpp"
+
 namespace skep {
 namespace {
 
-struct Way {
-    const char* name;
-    Engine engine;
-    Mode mode;
-};
-constexpr Way kWays[] = {{"interpreter", Engine::Interpreter, Mode::Verified},
-                         {"native", Engine::Default, Mode::Verified},
-                         {"sandboxed interpreter", Engine::Interpreter, Mode::Sandbox},
-                         {"sandboxed native", Engine::Default, Mode::Sandbox}};
+using test::kWays;
+using test::Way;
 
 std::shared_ptr<const Btf> kernel_types() {
     auto types = load_btf("/sys/kernel/btf/vmlinux");

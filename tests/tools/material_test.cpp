@@ -12,6 +12,7 @@
 
 #include "helpers/table.hpp"
 #include "tests/elf/corpus.hpp"
+#include "tests/support/ways.hpp"
 #include "tools/replay.hpp"
 #include "vm/isa/insn.hpp"
 #include "vm/prog/program.hpp"
@@ -42,16 +43,8 @@ OpenOptions options() {
     return o;
 }
 
-// The ways in which a program runs.
-struct Way {
-    const char* name;
-    Engine engine;
-    Mode mode;
-};
-constexpr Way kWays[] = {{"interpreter", Engine::Interpreter, Mode::Verified},
-                         {"native", Engine::Default, Mode::Verified},
-                         {"sandboxed interpreter", Engine::Interpreter, Mode::Sandbox},
-                         {"sandboxed native", Engine::Default, Mode::Sandbox}};
+using test::kWays;
+using test::Way;
 
 VmOptions vm_options(const Way& way) {
     VmOptions vm;

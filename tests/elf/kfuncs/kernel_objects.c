@@ -1,30 +1,19 @@
 // Kernel functions on objects of the kernel's: tests/elf/kernel_object_run_test runs every program
 // whose name begins with "run_"; it returns 1 if all is as it should be, else the line that is not.
-#include "../src/bpf.h"
+#include "kernel.h"
 
-#define KSYM SEC(".ksyms")
-#define CORE __attribute__((preserve_access_index))
 #define CHECK(condition) \
     if (!(condition)) return __LINE__
 #define KPTR __attribute__((btf_type_tag("kptr")))
 
-struct xdp_md {
-    u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
-};
 struct __sk_buff {
     u32 len, pkt_type, mark, queue_mapping, protocol;
 };
-struct bpf_dynptr {
-    u64 opaque[2];
-} __attribute__((aligned(8)));
 struct cpumask {
     unsigned long bits[1];
 } CORE;
 struct bpf_cpumask {
     struct cpumask cpumask;
-} CORE;
-struct kernfs_node {
-    u64 id;
 } CORE;
 struct cgroup;
 struct cgroup_subsys_state {
@@ -35,16 +24,10 @@ struct cgroup {
     struct kernfs_node* kn;
     int level;
 } CORE;
-struct css_set {
-    struct cgroup* dfl_cgrp;
-} CORE;
 struct task_struct {
     int pid, tgid;
     const struct cpumask* cpus_ptr;
     struct css_set* cgroups;
-} CORE;
-struct net_device {
-    int ifindex;
 } CORE;
 struct xdp_rxq_info {
     struct net_device* dev;
@@ -69,12 +52,6 @@ struct bpf_map {
     u32 map_type, key_size, value_size, max_entries;
 } CORE;
 
-struct bpf_iter_task {
-    u64 opaque[3];
-} __attribute__((aligned(8)));
-struct bpf_iter_css {
-    u64 opaque[3];
-} __attribute__((aligned(8)));
 struct bpf_sock_tuple {
     u32 saddr, daddr;
     unsigned short sport, dport;

@@ -1,14 +1,7 @@
 // Kernel functions, and parameters of global functions that tags describe. tests/elf/kfunc_run_test
 // runs what begins with "run_" on the packet 0, 1, 2 ... 63: it returns 1 if all is as it should be.
-#include "../src/bpf.h"
+#include "kernel.h"
 
-#define KSYM SEC(".ksyms")
-struct xdp_md {
-    u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
-};
-struct bpf_dynptr {
-    u64 opaque[2];
-} __attribute__((aligned(8)));
 struct bpf_iter_num {
     u64 opaque[1];
 } __attribute__((aligned(8)));

@@ -1,9 +1,7 @@
 // Programs that call kernel functions on the kernel's objects, and global functions with tagged
 // parameters. Linux 6.18 accepts "ok_..." and refuses "bad_..." (tests/elf/kfunc_verdict_test.cpp).
-#include "../src/bpf.h"
+#include "kernel.h"
 
-#define KSYM SEC(".ksyms")
-#define CORE __attribute__((preserve_access_index))
 #define TAG(text) __attribute__((btf_decl_tag("arg:" text)))
 
 struct cpumask {
@@ -12,9 +10,6 @@ struct cpumask {
 struct bpf_cpumask {
     struct cpumask mask;
 };
-struct kernfs_node {
-    u64 id;
-} CORE;
 struct cgroup_subsys_state {
     int id;
 } CORE;
@@ -22,17 +17,11 @@ struct cgroup {
     struct cgroup_subsys_state self;
     struct kernfs_node* kn;
 } CORE;
-struct css_set {
-    struct cgroup* dfl_cgrp;
-} CORE;
 struct task_struct {
     int pid;
     struct task_struct *real_parent, *group_leader, *last_wakee;
     struct css_set* cgroups;
     struct cpumask* cpus_ptr;
-} CORE;
-struct net_device {
-    int ifindex;
 } CORE;
 struct skb_shared_info {
     u8 nr_frags;
@@ -43,15 +32,6 @@ struct sk_buff {
     u8* head;
     struct net_device* dev;
 } CORE;
-struct bpf_iter_task {
-    u64 opaque[3];
-} __attribute__((aligned(8)));
-struct bpf_iter_css {
-    u64 opaque[3];
-} __attribute__((aligned(8)));
-struct bpf_dynptr {
-    u64 opaque[2];
-} __attribute__((aligned(8)));
 struct bpf_wq {
     u64 opaque[2];
 } __attribute__((aligned(8)));
@@ -59,9 +39,6 @@ struct bpf_iter__task {
     void* meta;
     struct task_struct* task;
 } CORE;
-struct xdp_md {
-    u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
-};
 
 HELPER(148, long, copy_from_user, void* to, u32 size, const void* from);
 HELPER(158, struct task_struct*, current_task, void);

@@ -4,13 +4,27 @@ typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef _Bool bool;
-struct __sk_buff { u32 len; };
-struct bpf_spin_lock { u32 val; };
-struct bpf_refcount { u32 a[1]; } __attribute__((aligned(4)));
-struct bpf_list_head { u64 a[2]; } __attribute__((aligned(8)));
-struct bpf_list_node { u64 a[3]; } __attribute__((aligned(8)));
-struct bpf_rb_root { u64 a[2]; } __attribute__((aligned(8)));
-struct bpf_rb_node { u64 a[4]; } __attribute__((aligned(8)));
+struct __sk_buff {
+    u32 len;
+};
+struct bpf_spin_lock {
+    u32 val;
+};
+struct bpf_refcount {
+    u32 a[1];
+} __attribute__((aligned(4)));
+struct bpf_list_head {
+    u64 a[2];
+} __attribute__((aligned(8)));
+struct bpf_list_node {
+    u64 a[3];
+} __attribute__((aligned(8)));
+struct bpf_rb_root {
+    u64 a[2];
+} __attribute__((aligned(8)));
+struct bpf_rb_node {
+    u64 a[4];
+} __attribute__((aligned(8)));
 
 #define SEC(name) __attribute__((section(name), used))
 #define TC SEC("tc")
