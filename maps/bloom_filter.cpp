@@ -52,14 +52,12 @@ public:
 
     long host_update(const std::byte*, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < def().value_size) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         return add(in.data(), flags);
     }
     long host_lookup(const std::byte*, std::span<std::byte> out, uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        return out.size() < def().value_size ? -EINVAL : test(out.data());
+        if (const long error = host_lookup_error(out, flags)) return error;
+        return test(out.data());
     }
 
 private:

@@ -85,8 +85,7 @@ public:
 
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        if (out.size() < def().value_size) return -EINVAL;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const sync::HostSection section;
         const uint32_t node = longest(key);
         if (node == kNone) return -ENOENT;
@@ -95,9 +94,7 @@ public:
     }
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < def().value_size) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         const sync::HostSection section;
         return put(key, in.data(), flags, section.cpu());
     }

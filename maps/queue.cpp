@@ -59,14 +59,12 @@ public:
     // bpf(2) has no key here: update pushes, lookup peeks.
     long host_update(const std::byte*, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < def().value_size) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         return put(in.data(), flags);
     }
     long host_lookup(const std::byte*, std::span<std::byte> out, uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        return out.size() < def().value_size ? -EINVAL : take(out.data(), false);
+        if (const long error = host_lookup_error(out, flags)) return error;
+        return take(out.data(), false);
     }
     long host_pop(std::span<std::byte> out) noexcept override {
         if (const long error = host_write_error()) return error;

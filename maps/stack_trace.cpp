@@ -62,8 +62,7 @@ public:
 
     long host_lookup(const std::byte* key, std::span<std::byte> out,
                      uint64_t flags) noexcept override {
-        if (const long error = host_read_error(flags)) return error;
-        if (out.size() < def().value_size) return -EINVAL;
+        if (const long error = host_lookup_error(out, flags)) return error;
         const uint32_t id = relaxed_load<uint32_t>(key);
         if (id >= buckets_) return -ENOENT;
         const std::scoped_lock lock(lock_);

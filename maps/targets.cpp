@@ -71,9 +71,7 @@ public:
 
     long host_update(const std::byte* key, std::span<const std::byte> in,
                      uint64_t flags) noexcept override {
-        if (const long error = host_write_error()) return error;
-        if (in.size() < def().value_size) return -EINVAL;
-        if (const long error = host_lock_error(flags)) return error;
+        if (const long error = host_update_error(in, flags)) return error;
         const uint32_t index = relaxed_load<uint32_t>(key);
         if (const long error = update_error(index, flags)) return error;
         uint32_t number = 0;
